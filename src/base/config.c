@@ -1,0 +1,379 @@
+/* A configuration: values of the keys of config_table.c, by hand or from a file. */
+#include "base/config.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct xonce_config {
+    char **text; /* one per key of the table; NULL = the default holds */
+};
+
+enum { MAX_FILE = 1 << 20, MAX_VALUE = 64 * 1024 };
+
+xonce_status xonce_config_new(xonce_config **out)
+{
+    xonce_config *c = xo_calloc(1, sizeof(*c));
+    *out = NULL;
+    if (c) {
+        c->text = xo_calloc(xo_config_count, sizeof(*c->text));
+    }
+    if (!c || !c->text) {
+        free(c);
+        return xo_nomem();
+    }
+    *out = c;
+    return XONCE_OK;
+}
+
+void xonce_config_free(xonce_config *c)
+{
+    if (c) {
+        for (size_t i = 0; i < xo_config_count; i++) {
+            xo_wipe_free(c->text[i]);
+        }
+        free(c->text);
+        free(c);
+    }
+}
+
+/* The position in the table; xo_config_count when there is none. */
+static size_t find(const char *name, int *by_alias)
+{
+    for (size_t i = 0; i < xo_config_count; i++) {
+        if (strcmp(xo_config_keys[i].key, name) == 0) {
+            *by_alias = 0;
+            return i;
+        }
+        if (xo_config_keys[i].alias && strcmp(xo_config_keys[i].alias, name) == 0) {
+            *by_alias = 1;
+            return i;
+        }
+    }
+    return xo_config_count;
+}
+
+static xonce_status unknown_key(const char *name)
+{
+    const char *near = NULL, **names = xo_calloc(2 * xo_config_count, sizeof(*names));
+    if (names) {
+        for (size_t i = 0; i < xo_config_count; i++) {
+            names[i] = xo_config_keys[i].key;
+            names[xo_config_count + i] = xo_config_keys[i].alias;
+        }
+        near = xo_nearest(name, names, 2 * xo_config_count);
+        free(names);
+    }
+    return near ? xo_fail(XONCE_E_INVALID, "there is no setting \"%.60s\"; did you mean \"%s\"?", name, near)
+                : xo_fail(XONCE_E_INVALID, "there is no setting \"%.60s\"; xonce.conf(5) lists them", name);
+}
+
+static xonce_status parse_integer(const char *text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (end == text || *end || errno || text[0] == ' ' || text[0] == '+') {
+        return xo_fail(XONCE_E_INVALID, "\"%.40s\" is not a whole number", text);
+    }
+    *out = v;
+    return XONCE_OK;
+}
+
+static xonce_status parse_size(const char *text, const char *unit, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    const char *suffix = *end ? end : unit ? unit : "";
+    int shift = suffix[0] == 0 ? 0 : strchr("kK", suffix[0]) ? 10 : suffix[0] == 'M' ? 20 : suffix[0] == 'G' ? 30 : -1;
+    int64_t n;
+    if (end == text || text[0] < '0' || text[0] > '9' || errno || shift < 0 || (suffix[0] && suffix[1]) ||
+        __builtin_mul_overflow((int64_t)v, INT64_C(1) << shift, &n)) {
+        return xo_fail(XONCE_E_INVALID, "\"%.40s\" is no size; write a whole number with k, M or G, as 512M", text);
+    }
+    *out = n;
+    return XONCE_OK;
+}
+
+static xonce_status parse_bool(const char *text, int64_t *out)
+{
+    *out = strcmp(text, "yes") == 0 || strcmp(text, "true") == 0 || strcmp(text, "on") == 0 || strcmp(text, "1") == 0;
+    if (*out || strcmp(text, "no") == 0 || strcmp(text, "false") == 0 || strcmp(text, "off") == 0 || strcmp(text, "0") == 0) {
+        return XONCE_OK;
+    }
+    return xo_fail(XONCE_E_INVALID, "\"%.40s\" is neither yes nor no", text);
+}
+
+static xonce_status parse_choice(const xo_config_key *k, const char *text, int64_t *out)
+{
+    int64_t index = 0;
+    for (const char *p = k->choices; *p; index++) {
+        size_t n = strcspn(p, "|");
+        if (strlen(text) == n && memcmp(p, text, n) == 0) {
+            *out = index;
+            return XONCE_OK;
+        }
+        p += n + (p[n] == '|');
+    }
+    return xo_fail(XONCE_E_INVALID, "\"%.40s\" is none of %s", text, k->choices);
+}
+
+static void show(const xo_config_key *k, int64_t v, char *out, size_t size)
+{
+    if (k->type == XO_T_DURATION) {
+        xo_format_duration(v, out, size);
+    } else if (k->type == XO_T_SIZE && v % 1048576 == 0) {
+        (void)snprintf(out, size, "%" PRId64 "M", v / 1048576);
+    } else {
+        (void)snprintf(out, size, "%" PRId64, v);
+    }
+}
+
+static xonce_status parse_value(const xo_config_key *k, int by_alias, const char *text, int64_t *out)
+{
+    const char *unit = by_alias && k->alias_unit ? k->alias_unit : k->unit;
+    xonce_status rc = XONCE_OK;
+    switch (k->type) {
+    case XO_T_TEXT: *out = 0; return XONCE_OK;
+    case XO_T_BOOL: return parse_bool(text, out);
+    case XO_T_CHOICE: return parse_choice(k, text, out);
+    case XO_T_INT: rc = parse_integer(text, out); break;
+    case XO_T_DURATION: rc = xo_parse_duration(text, unit, out); break;
+    case XO_T_SIZE: rc = parse_size(text, unit, out); break;
+    }
+    if (rc == XONCE_OK && (*out < k->min || *out > k->max)) {
+        char lo[32], hi[32];
+        show(k, k->min, lo, sizeof(lo));
+        show(k, k->max, hi, sizeof(hi));
+        rc = xo_fail(XONCE_E_INVALID, "%.40s is out of range; it may be %s to %s", text, lo, hi);
+    }
+    return rc;
+}
+
+xonce_status xonce_config_set(xonce_config *c, const char *key, const char *value)
+{
+    int by_alias = 0;
+    if (!c || !key || !value) {
+        return xo_fail(XONCE_E_INVALID, "xonce_config_set: configuration, key and value must not be NULL");
+    }
+    size_t i = find(key, &by_alias);
+    if (i == xo_config_count) {
+        return unknown_key(key);
+    }
+    const xo_config_key *k = &xo_config_keys[i];
+    int64_t v = 0;
+    char *text = NULL;
+    if (strlen(value) > MAX_VALUE) {
+        return xo_fail(XONCE_E_INVALID, "%s: the value is longer than %d bytes", key, MAX_VALUE);
+    }
+    if (parse_value(k, by_alias, value, &v) != XONCE_OK) {
+        return xo_error_context("%s", key);
+    }
+    /* numbers are kept in the key's own unit, whatever name they came under */
+    if (k->type == XO_T_DURATION) {
+        text = xo_printf("%" PRId64 "ms", v);
+    } else if (k->type == XO_T_SIZE) {
+        text = xo_printf("%" PRId64, v);
+    } else {
+        text = xo_strdup(value);
+    }
+    if (!text) {
+        return xo_nomem();
+    }
+    xo_wipe_free(c->text[i]);
+    c->text[i] = text;
+    return XONCE_OK;
+}
+
+xonce_status xo_config_copy(xonce_config **out, const xonce_config *cfg)
+{
+    xonce_config *c;
+    xonce_status rc = xonce_config_new(&c);
+    *out = NULL;
+    if (rc != XONCE_OK) {
+        return rc;
+    }
+    for (size_t i = 0; cfg && i < xo_config_count; i++) {
+        c->text[i] = xo_strdup(cfg->text[i]);
+        if (cfg->text[i] && !c->text[i]) {
+            xonce_config_free(c);
+            return xo_nomem();
+        }
+    }
+    *out = c;
+    return XONCE_OK;
+}
+
+const char *xo_config_text(const xonce_config *cfg, const char *key)
+{
+    int by_alias;
+    size_t i = find(key, &by_alias);
+    if (i == xo_config_count) {
+        return NULL;
+    }
+    return cfg && cfg->text[i] ? cfg->text[i] : xo_config_keys[i].fallback;
+}
+
+int64_t xo_config_int(const xonce_config *cfg, const char *key)
+{
+    int by_alias;
+    int64_t v = 0;
+    size_t i = find(key, &by_alias);
+    const char *text = xo_config_text(cfg, key);
+    if (!text || parse_value(&xo_config_keys[i], 0, text, &v) != XONCE_OK) {
+        return 0;
+    }
+    return v;
+}
+
+int xo_config_is_set(const xonce_config *cfg, const char *key)
+{
+    int by_alias;
+    size_t i = find(key, &by_alias);
+    return cfg && i < xo_config_count && cfg->text[i] != NULL;
+}
+
+/* ---- files ---- */
+
+static xonce_status read_all(FILE *f, const char *path, xo_buf *b)
+{
+    char chunk[4096];
+    size_t n;
+    b->max = MAX_FILE;
+    while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0 && !b->failed) {
+        xo_buf_add(b, chunk, n);
+    }
+    xo_wipe(chunk, sizeof(chunk));
+    if (ferror(f)) {
+        return xo_fail(XONCE_E_INVALID, "%s: cannot be read: %s", path, strerror(errno));
+    }
+    if (xo_buf_status(b) != XONCE_OK) {
+        return xo_error_context("%s", path);
+    }
+    if (b->p && memchr(b->p, 0, b->len)) {
+        return xo_fail(XONCE_E_INVALID, "%s: holds a zero byte; this is no settings file", path);
+    }
+    return XONCE_OK;
+}
+
+static const char *trim(const char *p, const char **end)
+{
+    while (p < *end && strchr(" \t\r", *p)) {
+        p++;
+    }
+    while (*end > p && strchr(" \t\r", (*end)[-1])) {
+        (*end)--;
+    }
+    return p;
+}
+
+/* Replaces ${NAME}. What a variable holds is taken as it is. */
+static xonce_status expand(xo_buf *out, const char *p, const char *end)
+{
+    while (p < end) {
+        const char *close = NULL;
+        if (p + 1 < end && p[0] == '$' && p[1] == '{') {
+            close = memchr(p, '}', (size_t)(end - p));
+            if (!close) {
+                return xo_fail(XONCE_E_INVALID, "\"${\" has no \"}\"");
+            }
+        }
+        if (!close) {
+            xo_buf_char(out, *p++);
+            continue;
+        }
+        char name[128];
+        size_t n = (size_t)(close - p) - 2;
+        if (n == 0 || n >= sizeof(name)) {
+            return xo_fail(XONCE_E_INVALID, "\"${...}\" needs a variable's name of up to 127 bytes");
+        }
+        memcpy(name, p + 2, n);
+        name[n] = 0;
+        const char *value = getenv(name);
+        if (!value) {
+            return xo_fail(XONCE_E_INVALID, "the environment variable %s is not set", name);
+        }
+        xo_buf_str(out, value);
+        p = close + 1;
+    }
+    return xo_buf_status(out);
+}
+
+static xonce_status set_line(xonce_config *c, const char *p, const char *end)
+{
+    /* '#' starts a comment where a word could start, so that it may stand inside a value */
+    for (const char *q = p; q < end; q++) {
+        if (*q == '#' && (q == p || q[-1] == ' ' || q[-1] == '\t')) {
+            end = q;
+        }
+    }
+    p = trim(p, &end);
+    if (p == end) {
+        return XONCE_OK;
+    }
+    const char *eq = memchr(p, '=', (size_t)(end - p)), *name_end = eq;
+    if (!eq) {
+        return xo_fail(XONCE_E_INVALID, "expected \"key = value\"");
+    }
+    p = trim(p, &name_end);
+    char *name = xo_memdup0(p, (size_t)(name_end - p));
+    xo_buf value = {0};
+    const char *v = trim(eq + 1, &end);
+    xonce_status rc = name ? expand(&value, v, end) : xo_nomem();
+    char *text = rc == XONCE_OK ? xo_buf_take(&value) : NULL;
+    if (rc == XONCE_OK) {
+        rc = text ? xonce_config_set(c, name, text) : xo_nomem();
+    }
+    xo_buf_free(&value);
+    xo_wipe_free(text);
+    free(name);
+    return rc;
+}
+
+static xonce_status set_lines(xonce_config *c, const char *path, const char *p)
+{
+    for (int line = 1; *p; line++) {
+        size_t n = strcspn(p, "\n");
+        if (set_line(c, p, p + n) != XONCE_OK) {
+            return xo_error_context("%s:%d", path, line);
+        }
+        p += n + (p[n] == '\n');
+    }
+    return XONCE_OK;
+}
+
+xonce_status xonce_config_load(xonce_config *c, const char *path)
+{
+    xonce_config *next = NULL;
+    xo_buf b = {0};
+    if (!c || !path) {
+        return xo_fail(XONCE_E_INVALID, "xonce_config_load: configuration and path must not be NULL");
+    }
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        return xo_fail(XONCE_E_INVALID, "%s: cannot be opened: %s", path, strerror(errno));
+    }
+    xonce_status rc = read_all(f, path, &b);
+    (void)fclose(f);
+    if (rc == XONCE_OK) {
+        rc = xo_config_copy(&next, c);
+    }
+    if (rc == XONCE_OK) {
+        rc = set_lines(next, path, b.p ? b.p : "");
+    }
+    if (rc == XONCE_OK) {
+        char **text = c->text;
+        c->text = next->text;
+        next->text = text;
+    }
+    xonce_config_free(next);
+    xo_wipe(b.p, b.len);
+    xo_buf_free(&b);
+    return rc;
+}

@@ -1,0 +1,24 @@
+/* The one table of configuration keys. */
+#ifndef XO_CONFIG_H
+#define XO_CONFIG_H
+#include "base/error.h"
+typedef enum { XO_T_TEXT, XO_T_INT, XO_T_DURATION /* ms */, XO_T_SIZE /* bytes, k M G */, XO_T_BOOL, XO_T_CHOICE } xo_type;
+typedef struct {
+    const char *key, *alias;     /* alias: the Java SDK's property, NULL when it has none */
+    xo_type type;
+    const char *unit;            /* of a bare number: "ms", "s"; NULL otherwise */
+    int64_t min, max;
+    const char *fallback;        /* the default, as text; NULL = unset */
+    const char *choices;         /* "a|b|c" for XO_T_CHOICE */
+    const char *sentence;        /* for help and manual */
+    int secret;                  /* never printed */
+    const char *alias_unit;      /* of a bare number under the alias, when it is not unit: "s", "m", "M" */
+} xo_config_key;
+extern const xo_config_key xo_config_keys[];
+extern const size_t xo_config_count;
+/* Getters: cfg may be NULL (all defaults). Keys are literals of ours: an unknown one is a bug and yields the zero value. */
+const char *xo_config_text(const xonce_config *cfg, const char *key);   /* NULL when unset */
+int64_t xo_config_int(const xonce_config *cfg, const char *key);        /* INT, DURATION, SIZE, BOOL; CHOICE gives its index */
+int xo_config_is_set(const xonce_config *cfg, const char *key);         /* set by hand, not by default */
+xonce_status xo_config_copy(xonce_config **out, const xonce_config *cfg); /* NULL gives an empty one */
+#endif

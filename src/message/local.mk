@@ -1,0 +1,4 @@
+libxonce_core_la_SOURCES += \
+	src/message/identity.c \
+	src/message/message.c \
+	src/message/message.h

@@ -1,0 +1,51 @@
+/* One message as the library sees it, and its identity. */
+#ifndef XO_MESSAGE_H
+#define XO_MESSAGE_H
+#include "base/error.h"
+
+typedef struct {
+    char *name, *value;
+} xo_property;
+
+struct xonce_message {
+    char *topic, *id;
+    const void *body;
+    size_t body_len;
+    void (*release)(void *owner); /* of a wrapped body */
+    void *owner;
+    char *own_body;               /* NULL when wrapped */
+    char *broker;                 /* "" when unknown */
+    int32_t queue;                /* -1 when unknown */
+    int64_t offset;               /* -1 when unknown */
+    int64_t store_time;           /* ms UTC, -1 when unknown */
+    int64_t log_offset;           /* physical offset in the broker's log, -1 when unknown */
+    int attempt;                  /* from 1 */
+    xo_property *properties;
+    size_t nproperties, cap_properties;
+    char body_md5[33];            /* upper-case hex as the broker gave it, "" when it did not */
+    /* of a delivery */
+    char *handle;                 /* receipt handle, NULL when the source has none */
+    int64_t polled_boot;          /* xo_boot_ms() when it was taken from the source or made */
+    int64_t expires_mono;         /* xo_mono_ms() from which the source may give it to another; INT64_MAX: never */
+    int ordered;                  /* taken by an ordered poll */
+    struct xonce_message *next;   /* for queues of the library's; the holder's */
+};
+
+/* Sets a property from n bytes each. */
+xonce_status xo_message_put(xonce_message *m, const char *name, size_t nname, const char *value, size_t nvalue);
+/* The lane of an ordered message: __SHARDINGKEY, else "broker/queue". Writes at most size bytes. */
+void xo_message_lane(const xonce_message *m, char *out, size_t size);
+
+/* ---- identity (docs/design.md "Record and identity"; the rules are in docs/guarantees.md) ---- */
+enum { XO_KEY_SIZE = 256 };       /* a message_id column value with its NUL */
+/* What makes two deliveries the same message: EXTEND_UNIQ_INFO, else UNIQ_KEY (the first of two), else the id. NULL when it has none. */
+const char *xo_message_uniq(const xonce_message *m, size_t *len);
+/* The message_id column: "<uniq>#<group>". A uniq that is not [\x21-\x7e]{1,190} is stored as "sha256:<64 hex>". */
+xonce_status xo_identity_key(char out[XO_KEY_SIZE], const char *uniq, size_t nuniq, const char *group);
+/* The same for another message under an id that is taken: "<uniq>~<12 hex of digest and topic>#<group>". */
+xonce_status xo_identity_collision_key(char out[XO_KEY_SIZE], const char *uniq, size_t nuniq, const char *group, const char *digest, const char *topic);
+/* The body's digest as stored: the MD5 in upper-case hex, 32 characters (the broker's when it gave one). */
+xonce_status xo_message_digest(const xonce_message *m, char out[33]);
+/* 1 to 128 bytes of letters, digits, _ - % |; '#' separates id and group and is refused. */
+xonce_status xo_check_group(const char *group);
+#endif
