@@ -1,0 +1,388 @@
+/* One attempt at a batch's transaction: begin, claim, handlers, commit. */
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "store/batch.h"
+#include "store/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What the last error means for the whole transaction. */
+static xo_step step_of_error(void)
+{
+    xonce_status code = xonce_error_last()->code;
+    switch (xo_error_class()) {
+    case XO_SQL_AGAIN:
+    case XO_SQL_LOST:
+        return XO_STEP_AGAIN;
+    case XO_SQL_SETUP:
+        return XO_STEP_FATAL;
+    case XO_SQL_NONE:
+    case XO_SQL_OTHER:
+    case XO_SQL_DATA:
+    case XO_SQL_PARENT:
+        break;
+    }
+    if (code == XONCE_E_CONNECT || code == XONCE_E_CONFLICT || code == XONCE_E_UNKNOWN_COMMIT)
+        return XO_STEP_AGAIN;
+    if (code == XONCE_E_AUTH || code == XONCE_E_SCHEMA)
+        return XO_STEP_FATAL;
+    return XO_STEP_SPLIT;
+}
+
+static int again_class(void)
+{
+    return step_of_error() == XO_STEP_AGAIN;
+}
+
+/* ---- claim ---- */
+
+/* Those that can be neither fresh nor duplicate leave; their claims, if any, go with the rollback. */
+static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
+{
+    int any = 0;
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        switch (m->cl.state) {
+        case XO_CLAIM_NO_ROW:
+            xo_fail(XONCE_E_SQL, "the claim of message %.64s was refused, but no record of it is there: not a duplicate; run `xonce check`", m->cl.uniq);
+            xo_leave_deferred(r, set[i], 0);
+            break;
+        case XO_CLAIM_STALE:
+            xo_fail(XONCE_E_TIMEOUT, "message %.64s was taken from its source too long ago to be claimed safely: it must come again", m->cl.uniq);
+            xo_leave_deferred(r, set[i], 0);
+            break;
+        case XO_CLAIM_COLLIDES:
+            xo_fail(XONCE_E_INVALID, "another message with the id %.64s was applied before (collision=reject)", m->cl.uniq);
+            xo_leave_deferred(r, set[i], 0);
+            m->verdict = XONCE_REJECT;
+            break;
+        case XO_CLAIM_NONE:
+        case XO_CLAIM_FRESH:
+        case XO_CLAIM_DUPLICATE:
+        case XO_CLAIM_TWIN:
+            continue;
+        }
+        any = 1;
+    }
+    return any;
+}
+
+static xo_step claim_set(xo_runner *r, const size_t *set, size_t n)
+{
+    xo_claimant **cls = xo_arena_alloc(&r->tx.arena, n * sizeof *cls);
+    if (!cls) {
+        xo_nomem();
+        return XO_STEP_FATAL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        cls[i] = &r->all[set[i]].cl;
+        if (r->spec->no_dedup)
+            cls[i]->state = XO_CLAIM_FRESH;
+    }
+    if (r->spec->no_dedup)
+        return XO_STEP_DONE;
+    if (xo_claim_all(r->s, r->tx.c, &r->tx.arena, cls, n) != XONCE_OK)
+        return step_of_error();
+    return take_out_odd(r, set, n) ? XO_STEP_WITHOUT : XO_STEP_DONE;
+}
+
+/* ---- handlers ---- */
+
+/* Undoes one message inside its savepoint: its writes, its queue, its claim. */
+static xo_step undo_member(xo_runner *r, size_t who)
+{
+    const xo_dialect *d = r->s->d;
+    xo_tx_drop_item(&r->tx, who);
+    xo_tx_clear_failure(&r->tx);
+    xonce_status st = d->savepoint(r->tx.c, XO_ROLLBACK_TO);
+    if (st == XONCE_OK)
+        st = d->savepoint(r->tx.c, XO_RELEASE);
+    if (st == XONCE_OK && !r->spec->no_dedup)
+        st = xo_claim_forget(r->s, r->tx.c, &r->all[who].cl);
+    if (st == XONCE_OK)
+        return XO_STEP_DONE;
+    return xonce_error_last()->code == XONCE_E_TX_LOST ? XO_STEP_ESCAPED : XO_STEP_AGAIN;
+}
+
+/* In ordered mode messages behind one that left have claims too: they go. */
+static xo_step undo_lane(xo_runner *r, const size_t *set, size_t n, size_t from)
+{
+    for (size_t i = from; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        if (m->left && !m->ran && m->cl.state == XO_CLAIM_FRESH && !r->spec->no_dedup && xo_claim_forget(r->s, r->tx.c, &m->cl) != XONCE_OK)
+            return XO_STEP_AGAIN;
+    }
+    return XO_STEP_DONE;
+}
+
+static xo_step check_lent(xo_runner *r, size_t who)
+{
+    xonce_tx *tx = &r->tx;
+    if (!tx->c->lent && !tx->c->escaped)
+        return XO_STEP_DONE;
+    if (r->s->d->after_lent(tx->c) == XONCE_OK)
+        return XO_STEP_DONE;
+    if (xonce_error_last()->code == XONCE_E_TX_LOST) {
+        r->culprit = who;
+        return XO_STEP_ESCAPED;
+    }
+    if (again_class())
+        return XO_STEP_AGAIN;
+    tx->failed = 1;
+    tx->failed_item = who;
+    xo_error_save(&tx->error);
+    return XO_STEP_DONE;
+}
+
+static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t pos, xonce_verdict v)
+{
+    xonce_tx *tx = &r->tx;
+    size_t who = set[pos];
+    int sql_failed = tx->failed;
+    if (tx->failed) {
+        who = tx->failed_item;
+        xo_error_restore(&tx->error);
+        if (again_class())
+            return XO_STEP_AGAIN;
+        if (v == XONCE_DONE || who != set[pos])
+            v = XONCE_RETRY;
+    }
+    xo_step step = xo_leave_failed(r, set, n, who, v, sql_failed);
+    if (step == XO_STEP_FATAL || !r->savepoints || who != set[pos])
+        return step;
+    step = undo_member(r, who);
+    return step == XO_STEP_DONE && r->spec->ordered ? undo_lane(r, set, n, pos + 1) : step;
+}
+
+static xo_step run_member(xo_runner *r, const size_t *set, size_t n, size_t pos)
+{
+    xonce_tx *tx = &r->tx;
+    size_t who = set[pos];
+    xo_member *m = &r->all[who];
+    tx->item = who;
+    tx->reason[0] = 0;
+    if (r->savepoints && r->s->d->savepoint(tx->c, XO_SAVE) != XONCE_OK)
+        return step_of_error();
+    xonce_verdict v = r->spec->one(tx, m->cl.m, r->spec->arg);
+    m->ran = 1;
+    if (xo_failpoint("handled") != XONCE_OK)
+        return XO_STEP_AGAIN;
+    xo_step step = check_lent(r, who);
+    if (step != XO_STEP_DONE)
+        return step;
+    if (r->savepoints && v == XONCE_DONE)
+        xonce_tx_flush(tx);
+    if (v == XONCE_DONE && !tx->failed) {
+        if (!r->savepoints || r->s->d->savepoint(tx->c, XO_RELEASE) == XONCE_OK)
+            return XO_STEP_DONE;
+        r->culprit = who;
+        return xonce_error_last()->code == XONCE_E_TX_LOST ? XO_STEP_ESCAPED : step_of_error();
+    }
+    return member_failed(r, set, n, pos, v);
+}
+
+static xo_step run_each(xo_runner *r, const size_t *set, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        if (m->left || m->cl.state != XO_CLAIM_FRESH)
+            continue;
+        xo_step step = run_member(r, set, n, i);
+        if (step != XO_STEP_DONE)
+            return step;
+    }
+    return XO_STEP_DONE;
+}
+
+/* ---- batch handler ---- */
+
+typedef struct {
+    xo_runner *r;
+    const size_t *fresh;
+    size_t n;
+} batch_members;
+
+static void leave_batch(void *arg, size_t i, xonce_verdict v, const char *reason)
+{
+    batch_members *b = arg;
+    if (b->r->all[b->fresh[i]].left)
+        return;
+    xonce_fail(&b->r->tx, "%s", reason);
+    xo_leave_failed(b->r, b->fresh, b->n, b->fresh[i], v, 0);
+    b->r->tx.reason[0] = 0;
+}
+
+/* A batch failed as a whole: alone it leaves, among others it is looked for. */
+static xo_step batch_failed(xo_runner *r, const size_t *fresh, size_t k, xonce_verdict v)
+{
+    int sql_failed = r->tx.failed;
+    if (sql_failed) {
+        xo_error_restore(&r->tx.error);
+        if (again_class())
+            return XO_STEP_AGAIN;
+        if (v == XONCE_DONE)
+            v = XONCE_RETRY;
+        if (r->s->judge_sql && xo_error_class() == XO_SQL_SETUP)
+            return XO_STEP_FATAL;
+    }
+    if (k > 1 && v != XONCE_REJECT)
+        return XO_STEP_SPLIT;
+    xo_step step = XO_STEP_WITHOUT;
+    for (size_t i = 0; i < k && step != XO_STEP_FATAL; i++)
+        if (!r->all[fresh[i]].left)
+            step = xo_leave_failed(r, fresh, k, fresh[i], v, sql_failed);
+    return step;
+}
+
+static xo_step call_many(xo_runner *r, const size_t *own, const xonce_message **m, size_t k)
+{
+    batch_members members = {.r = r, .fresh = own, .n = k};
+    xonce_batch b = {.m = m, .n = k, .leave = leave_batch, .arg = &members};
+    for (size_t i = 0; i < k; i++)
+        m[i] = r->all[own[i]].cl.m;
+    r->tx.item = own[0];
+    r->tx.reason[0] = 0;
+    xonce_verdict v = r->spec->many(&r->tx, &b, r->spec->arg);
+    for (size_t i = 0; i < k; i++)
+        r->all[own[i]].ran = 1;
+    xo_step step = xo_failpoint("handled") == XONCE_OK ? check_lent(r, own[0]) : XO_STEP_AGAIN;
+    if (step == XO_STEP_ESCAPED && k > 1)
+        r->culprit = SIZE_MAX;
+    if (step != XO_STEP_DONE)
+        return step;
+    if (b.marked)
+        return XO_STEP_WITHOUT;
+    return v != XONCE_DONE || r->tx.failed ? batch_failed(r, own, k, v) : XO_STEP_DONE;
+}
+
+static xo_step run_many(xo_runner *r, const size_t *set, size_t n)
+{
+    /* not in the arena: a flush resets that */
+    size_t *own = xo_calloc(n, sizeof *own), k = 0;
+    const xonce_message **m = xo_calloc(n, sizeof *m);
+    xo_step step = XO_STEP_DONE;
+    if (!own || !m) {
+        xo_nomem();
+        step = XO_STEP_FATAL;
+    }
+    for (size_t i = 0; i < n && step == XO_STEP_DONE; i++)
+        if (r->all[set[i]].cl.state == XO_CLAIM_FRESH)
+            own[k++] = set[i];
+    if (k > 0)
+        step = call_many(r, own, m, k);
+    free(own);
+    free(m);
+    return step;
+}
+
+/* ---- commit ---- */
+
+static void settle_set(xo_runner *r, const size_t *set, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        if (m->left || m->cl.state == XO_CLAIM_TWIN)
+            continue;
+        m->settled = 1;
+        m->it->outcome = m->cl.state == XO_CLAIM_FRESH || m->maybe ? XONCE_FRESH : XONCE_DUPLICATE;
+    }
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        if (m->left || m->cl.state != XO_CLAIM_TWIN)
+            continue;
+        m->settled = 1;
+        m->it->outcome = XONCE_DUPLICATE;
+    }
+}
+
+static size_t count_fresh(const xo_runner *r, const size_t *set, size_t n)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        k += !r->all[set[i]].left && r->all[set[i]].cl.state == XO_CLAIM_FRESH;
+    return k;
+}
+
+static xo_step unknown_commit(xo_runner *r, const size_t *set, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (r->all[set[i]].cl.state == XO_CLAIM_FRESH)
+            r->all[set[i]].maybe = 1;
+    return XO_STEP_AGAIN;
+}
+
+static xo_step commit_failed(xo_runner *r, const size_t *set, size_t n, size_t failed_item)
+{
+    if (xonce_error_last()->code == XONCE_E_TX_LOST)
+        return XO_STEP_ESCAPED;
+    if (xonce_error_last()->code == XONCE_E_UNKNOWN_COMMIT)
+        return unknown_commit(r, set, n);
+    if (again_class())
+        return XO_STEP_AGAIN;
+    size_t fresh = count_fresh(r, set, n);
+    if (failed_item != SIZE_MAX && r->spec->one)
+        return xo_leave_failed(r, set, n, failed_item, XONCE_RETRY, 1);
+    if (fresh > 1)
+        return failed_item != SIZE_MAX ? XO_STEP_SPLIT : XO_STEP_SINGLY;
+    for (size_t i = 0; i < n; i++)
+        if (!r->all[set[i]].left && r->all[set[i]].cl.state == XO_CLAIM_FRESH)
+            return xo_leave_failed(r, set, n, set[i], XONCE_RETRY, 1);
+    return XO_STEP_AGAIN;
+}
+
+static xo_step commit_set(xo_runner *r, const size_t *set, size_t n)
+{
+    if (count_fresh(r, set, n) == 0) {
+        /* only duplicates: what they wait for is committed, there is nothing of ours */
+        xo_tx_close(&r->tx, 1);
+        settle_set(r, set, n);
+        return XO_STEP_DONE;
+    }
+    if (xo_failpoint("committing") != XONCE_OK)
+        return XO_STEP_AGAIN;
+    size_t failed_item = SIZE_MAX;
+    if (xo_tx_commit(&r->tx, &failed_item) != XONCE_OK)
+        return commit_failed(r, set, n, failed_item);
+    if (xo_failpoint("committed") != XONCE_OK)
+        return unknown_commit(r, set, n);
+    settle_set(r, set, n);
+    return XO_STEP_DONE;
+}
+
+static xo_step transaction(xo_runner *r, const size_t *set, size_t n)
+{
+    if (xo_failpoint("begun") != XONCE_OK)
+        return XO_STEP_AGAIN;
+    xo_step step = claim_set(r, set, n);
+    if (step != XO_STEP_DONE)
+        return step;
+    if (xo_failpoint("claimed") != XONCE_OK)
+        return XO_STEP_AGAIN;
+    step = r->spec->one ? run_each(r, set, n) : run_many(r, set, n);
+    return step == XO_STEP_DONE ? commit_set(r, set, n) : step;
+}
+
+xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
+{
+    xonce_tx *tx = &r->tx;
+    memset(tx, 0, sizeof *tx);
+    tx->worker = r->spec->worker;
+    tx->stopping = r->spec->stopping;
+    r->culprit = SIZE_MAX;
+    if (xo_tx_open(tx, r->s) != XONCE_OK)
+        return step_of_error() == XO_STEP_SPLIT ? XO_STEP_FATAL : step_of_error();
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        m->ran = 0;
+        if (m->cl.m->expires_mono < tx->expires_mono)
+            tx->expires_mono = m->cl.m->expires_mono;
+    }
+    xo_step step = transaction(r, set, n);
+    if (tx->c && step == XO_STEP_ESCAPED) {
+        tx->escape_refused = tx->c->commit_refused;
+        tx->c->lost = 1; /* who knows what the handler left on it */
+    }
+    xo_tx_close(tx, step != XO_STEP_DONE);
+    return step;
+}

@@ -1,0 +1,226 @@
+/* Claims: the row that makes a message's effects happen once. */
+#include "store/claim.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static xonce_status key_of(xonce_store *s, xo_claimant *cl)
+{
+    return xo_identity_key(cl->key, cl->uniq, cl->nuniq, s->group);
+}
+
+/* A message that cannot tell who it is still needs a row in xonce_rejected: one made of its topic and body. */
+static xonce_status key_of_content(xonce_store *s, xo_claimant *cl)
+{
+    unsigned char sum[32];
+    char hex[65];
+    xo_buf b = {0};
+    xo_buf_str(&b, cl->m->topic);
+    xo_buf_char(&b, '\n');
+    xo_buf_add(&b, cl->m->body, cl->m->body_len);
+    xonce_status st = xo_buf_status(&b);
+    if (st == XONCE_OK && xo_sha256(b.p, b.len, sum) != 0)
+        st = xo_fail(XONCE_E_INVALID, "SHA-256 is not available in the crypto library");
+    xo_buf_free(&b);
+    if (st != XONCE_OK)
+        return st;
+    xo_hex(hex, sum, sizeof sum, 0);
+    memcpy(cl->own_uniq, "body-", 5);
+    memcpy(cl->own_uniq + 5, hex, sizeof hex);
+    cl->uniq = cl->own_uniq;
+    cl->nuniq = strlen(cl->own_uniq);
+    return key_of(s, cl);
+}
+
+xonce_status xo_claimant_init(xonce_store *s, const xonce_message *m, size_t order, xo_claimant *out)
+{
+    memset(out, 0, sizeof *out);
+    out->m = m;
+    out->order = order;
+    xonce_status st = xo_message_digest(m, out->digest), id = XONCE_OK;
+    if (st != XONCE_OK)
+        return st;
+    if (s->identify) {
+        id = s->identify(m, out->own_uniq, sizeof out->own_uniq, s->identify_arg);
+        out->own_uniq[sizeof out->own_uniq - 1] = 0;
+        out->uniq = out->own_uniq;
+        out->nuniq = strlen(out->own_uniq);
+        if (id != XONCE_OK)
+            id = xo_fail(XONCE_E_INVALID, "no id can be made of this message: %s",
+                         xonce_error_last()->code == id ? xonce_error_last()->text : xonce_status_name(id));
+        else if (out->nuniq == 0)
+            id = xo_fail(XONCE_E_INVALID, "the id made of this message is empty");
+    } else {
+        out->uniq = xo_message_uniq(m, &out->nuniq);
+        if (!out->uniq || out->nuniq == 0)
+            id = xo_fail(XONCE_E_INVALID, "the message has no id; give it one, or set xonce_store_identify()");
+    }
+    if (id == XONCE_OK)
+        return key_of(s, out);
+    xo_error e;
+    xo_error_save(&e);
+    st = key_of_content(s, out);
+    return st == XONCE_OK ? xo_error_restore(&e) : st;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const xo_claimant *x = *(xo_claimant *const *)a, *y = *(xo_claimant *const *)b;
+    int c = strcmp(x->key, y->key);
+    return c ? c : (x->order > y->order) - (x->order < y->order);
+}
+
+static int same_content(const xo_claimant *a, const xo_claimant *b)
+{
+    return strcmp(a->digest, b->digest) == 0 && strcmp(a->m->topic, b->m->topic) == 0;
+}
+
+/* Another message under an id that is taken: it gets a key of its own, or is refused where the user wants that. */
+static xonce_status collide(xonce_store *s, xo_claimant *cl)
+{
+    cl->state = s->reject_collision ? XO_CLAIM_COLLIDES : XO_CLAIM_NONE;
+    if (!s->reject_collision)
+        xo_log(XO_WARN, "store", "group %s: another message has the id %.64s; topic %s, body digest %s: claimed as a message of its own",
+               s->group, cl->uniq, cl->m->topic, cl->digest);
+    return xo_identity_collision_key(cl->key, cl->uniq, cl->nuniq, s->group, cl->digest, cl->m->topic);
+}
+
+/* Sorts, marks twins, and gives other messages under a twin's id keys of their own, until no two that remain share a key. */
+static xonce_status settle_twins(xonce_store *s, xo_claimant **set, size_t n)
+{
+    int again = 1;
+    for (int pass = 0; again && pass < 4; pass++) {
+        again = 0;
+        qsort(set, n, sizeof *set, by_key);
+        xo_claimant *head = NULL;
+        for (size_t i = 0; i < n; i++) {
+            xo_claimant *cl = set[i];
+            if (cl->state == XO_CLAIM_COLLIDES)
+                continue;
+            if (!head || strcmp(head->key, cl->key) != 0) {
+                head = cl;
+                continue;
+            }
+            if (same_content(head, cl)) {
+                cl->state = XO_CLAIM_TWIN;
+                cl->twin = head;
+            } else {
+                xonce_status st = collide(s, cl);
+                if (st != XONCE_OK)
+                    return st;
+                again = 1;
+            }
+        }
+    }
+    return XONCE_OK;
+}
+
+static void fill_row(xo_claim *r, const xo_claimant *cl)
+{
+    r->key = cl->key;
+    r->topic = cl->m->topic;
+    r->broker = cl->m->broker ? cl->m->broker : "";
+    r->digest = cl->digest;
+    r->queue = cl->m->queue;
+    r->offset = cl->m->offset;
+    r->store_time = cl->m->store_time;
+    r->log_offset = cl->m->log_offset;
+}
+
+/* What a refused claim means: only a row read back under a lock makes it a duplicate. */
+static xonce_status judge_refused(xonce_store *s, xo_claimant *cl, const xo_claim *r, int *collided)
+{
+    if (!r->found) {
+        cl->state = XO_CLAIM_NO_ROW;
+        return XONCE_OK;
+    }
+    int other = r->found_digest[0] && (strcmp(r->found_digest, cl->digest) != 0 || strcmp(r->found_topic, cl->m->topic) != 0);
+    if (!other) {
+        cl->state = XO_CLAIM_DUPLICATE;
+        return XONCE_OK;
+    }
+    *collided = 1;
+    return collide(s, cl);
+}
+
+/* A message that lay in a buffer for so long (a suspended machine) that its record may have been pruned meanwhile must come again instead. */
+static void refuse_stale(xonce_store *s, xo_claimant **set, size_t n, int64_t now)
+{
+    for (size_t i = 0; i < n; i++)
+        if (set[i]->m->polled_boot > 0 && now - xo_pool_database_time(s->pool, set[i]->m->polled_boot) > s->keep_ms / 2)
+            set[i]->state = XO_CLAIM_STALE;
+    xo_pool_clock(s->pool, now);
+}
+
+/* One claim statement for those that have no state yet. */
+static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n, int *collided)
+{
+    xo_claim *rows = xo_arena_alloc(arena, n * sizeof *rows);
+    xo_claimant **who = xo_arena_alloc(arena, n * sizeof *who);
+    if (!rows || !who)
+        return xo_nomem();
+    size_t k = 0, refused = 0;
+    for (size_t i = 0; i < n; i++)
+        if (set[i]->state == XO_CLAIM_NONE) {
+            who[k] = set[i];
+            fill_row(&rows[k++], set[i]);
+        }
+    *collided = 0;
+    if (k == 0)
+        return XONCE_OK;
+    int64_t now = 0;
+    xonce_status st = s->d->claim(c, s->group, rows, k, &now);
+    if (st != XONCE_OK)
+        return st;
+    for (size_t i = 0; i < k; i++) {
+        if (rows[i].fresh)
+            who[i]->state = XO_CLAIM_FRESH;
+        else
+            refused++;
+    }
+    if (refused) {
+        st = s->d->read_back(c, s->group, rows, k);
+        for (size_t i = 0; i < k && st == XONCE_OK; i++)
+            if (!rows[i].fresh)
+                st = judge_refused(s, who[i], &rows[i], collided);
+    }
+    if (st == XONCE_OK && now > 0)
+        refuse_stale(s, who, k, now);
+    return st;
+}
+
+xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (set[i]->state != XO_CLAIM_COLLIDES)
+            set[i]->state = XO_CLAIM_NONE;
+        set[i]->twin = NULL;
+    }
+    int collided = 1;
+    for (int round = 0; collided && round < 3; round++) {
+        xonce_status st = settle_twins(s, set, n);
+        if (st == XONCE_OK)
+            st = claim_round(s, c, arena, set, n, &collided);
+        if (st != XONCE_OK)
+            return st;
+    }
+    return XONCE_OK;
+}
+
+xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl)
+{
+    const xo_sql *sql = NULL;
+    int owned = 0;
+    xonce_status st = xo_pool_sql(s->pool, "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2", &sql, &owned);
+    if (st != XONCE_OK)
+        return st;
+    xonce_value v[] = {xonce_text(cl->key), xonce_text(s->group)};
+    int64_t changed = 0;
+    st = s->d->query(c, sql, v, 2, NULL, NULL, &changed);
+    if (owned)
+        xo_sql_free((xo_sql *)sql);
+    if (st == XONCE_OK && changed != 1)
+        return xo_fail(XONCE_E_SQL, "taking back the claim of %.64s removed %lld rows instead of one", cl->key, (long long)changed);
+    return st;
+}

@@ -1,0 +1,129 @@
+/* What an engine supplies. postgres*.c, mysql*.c and sqlite*.c are the only files with client headers. Everything above is the same for all.
+ *
+ * Threads: a connection is used by one thread at a time. Errors: every op that fails has set the thread's error with xo_fail_sql(), so that xo_error_class() is right:
+ * AGAIN means that the transaction (rolled back by the caller) may simply be run again; LOST that the connection is of no more use. */
+#ifndef XO_DIALECT_H
+#define XO_DIALECT_H
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "message/message.h"
+#include "store/sqltext.h"
+
+typedef struct xo_dialect xo_dialect;
+
+/* What the connections of a store are opened with. */
+typedef struct {
+    xo_uri uri;                 /* parsed; password wiped from argv by the program, not here */
+    char *uri_text;             /* as given (libpq takes it as it is); wiped on free */
+    const xonce_config *cfg;
+    int64_t connect_ms, lock_ms /* waiting for a claim or a row */, idle_ms /* idle in transaction = handler timeout */;
+    int read_only;
+} xo_open_options;
+
+/* The state of a connection that the layer above may read. The engine's own struct begins with it. */
+typedef struct {
+    const xo_dialect *d;
+    int joined;                 /* the user's own: never begin, commit, roll back, close */
+    int lost;                   /* set by the engine: close it, do not reuse */
+    int in_tx;                  /* between begin and commit / rollback */
+    int lent;                   /* the native handle was lent, or an XO_STMT_OTHER ran, in this transaction: the guard savepoint is set */
+    int escaped;                /* set by the engine as soon as it knows that the transaction was ended by somebody else */
+    int commit_refused;         /* set by the engine when it refused a handler's COMMIT (SQLite): nothing of it was applied. Cleared by begin */
+    void *user;                 /* hooks.connected */
+    unsigned long id;           /* for logs */
+} xo_conn;
+
+/* A row to claim. Rows come sorted ascending by key (bytes), keys are unique in a call. */
+typedef struct {
+    const char *key, *topic, *broker, *digest /* 32 hex, never NULL */;
+    int32_t queue;
+    int64_t offset, store_time, log_offset; /* -1: NULL (store_time, log_offset) */
+    int fresh;                  /* out of claim() */
+    /* out of read_back(), for rows that are not fresh */
+    int found;                  /* a row with exactly this key (bytes) and this group is there, locked or committed */
+    char found_digest[33];      /* "" when the column is missing or NULL */
+    char found_topic[256];
+} xo_claim;
+
+/* A queued statement of a handler. Values live in the transaction's arena. */
+typedef struct {
+    const xo_sql *sql;
+    const xonce_value *v;       /* sql->nparams values */
+    size_t item;                /* the message it was queued for */
+} xo_stmt;
+
+/* A result row. The engine fills these per call of the row function; lens and texts are valid during it. */
+struct xonce_row {
+    int ncols;
+    const char *const *text;    /* NUL-terminated, NULL = SQL NULL */
+    const size_t *len;
+};
+typedef int (*xo_row_fn)(const xonce_row *r, void *arg);
+
+/* The record table as it stands. */
+typedef struct {
+    int exists;
+    int has_ours;               /* columns store_time, log_offset, digest are there */
+} xo_layout;
+
+typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO } xo_savepoint_op;
+
+struct xo_dialect {
+    const char *name;           /* "postgresql", "mysql", "sqlite" */
+    xo_dialect_kind kind;
+    int runs_at_once;           /* 1: run() is called for each statement as it is queued (SQLite) */
+    int savepoint_each;         /* 1: a savepoint per message costs next to nothing (SQLite) */
+    int one_writer;             /* 1: one connection writes, others would only wait (SQLite) */
+    const char *quoted_offset;  /* "\"offset\"" or "`offset`" */
+    const char *sql_now;        /* expression: database time in ms UTC as a 64-bit integer */
+    const char *sql_for_update; /* " FOR UPDATE" or "" */
+
+    /* Opens a connection; reads nothing of the schema but, when the table is there, its layout. wrap takes a user's handle (PGconn *, MYSQL *, sqlite3 *) which must be in a transaction
+       (else XONCE_E_INVALID). close frees; of a wrapped one it puts back what it changed and leaves the handle to the user. */
+    xonce_status (*open)(xo_conn **out, const xo_open_options *o);
+    xonce_status (*wrap)(xo_conn **out, void *native, const xo_open_options *o);
+    void (*close)(xo_conn *c);
+    int (*usable)(xo_conn *c);  /* cheap: no round trip. 0 when the connection is known to be gone */
+
+    /* begin may be deferred and sent with the claim. SQLite: BEGIN IMMEDIATE; PostgreSQL READ COMMITTED; MySQL READ COMMITTED, autocommit=0. */
+    xonce_status (*begin)(xo_conn *c);
+    /* Inserts the rows, conflict target message_id only; sets fresh. now_ms (may be NULL): the database's time at the claim. Waits for other holders of a key up to lock_ms (then
+       AGAIN). A refused row is no error here. A failure of any other kind (a trigger, the id sequence, a check) is an error. */
+    xonce_status (*claim)(xo_conn *c, const char *group, xo_claim *rows, size_t n, int64_t *now_ms);
+    /* A locking read (FOR SHARE, latest committed, never a snapshot) of the rows that are not fresh: found, found_digest, found_topic. */
+    xonce_status (*read_back)(xo_conn *c, const char *group, xo_claim *rows, size_t n);
+    /* Runs n statements and waits for all. On failure *failed is the index of the first that failed; those behind it had no effect or are undone with the transaction. */
+    xonce_status (*run)(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed);
+    /* Runs n statements, then releases the guard (when lent) and commits, in as few round trips as the engine can do safely. XONCE_OK only after a durable commit of our own transaction.
+       Failures: of a statement (*failed < n); XONCE_E_TX_LOST: the guard or the commit tag says that the transaction was ended by somebody else; XONCE_E_UNKNOWN_COMMIT: the
+       connection broke after COMMIT was sent (c->lost is set); any other: the commit was refused, nothing is applied (*failed = n). */
+    xonce_status (*commit)(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed);
+    /* Rolls back whatever is open and makes the connection ready for begin, or sets lost. Never fails. */
+    void (*rollback)(xo_conn *c);
+    /* Savepoint "xonce_item" around one message of a batch. */
+    xonce_status (*savepoint)(xo_conn *c, xo_savepoint_op op);
+    /* The native handle for a user; the guard savepoint "xonce_guard" is set when it is not yet (not when joined) and lent becomes 1. NULL on failure. */
+    void *(*native)(xo_conn *c);
+    /* After a handler that was lent the handle, no round trip: XONCE_OK, XONCE_E_TX_LOST (c->escaped) when the driver's flags already show that the transaction was ended, or the class AGAIN when the
+       engine has rolled it back (MySQL 1213, tracked through errno and warnings as far as the driver shows). */
+    xonce_status (*after_lent)(xo_conn *c);
+
+    /* One statement now, blocking; fn may be NULL; changed may be NULL. Works inside and outside a transaction (then it commits by itself). */
+    xonce_status (*query)(xo_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg, int64_t *changed);
+    /* Does this statement parse, and do its tables, columns and parameters exist? Nothing is run or kept. */
+    xonce_status (*try_sql)(xo_conn *c, const xo_sql *sql);
+    xonce_status (*layout)(xo_conn *c, xo_layout *out);
+    /* Tries to become the one pruner of this database: *got. Held on this connection until prune_unlock or the connection's end. */
+    xonce_status (*prune_lock)(xo_conn *c, int *got);
+    void (*prune_unlock)(xo_conn *c);
+    /* Deletes up to limit records of group with ctime < before in one transaction of its own, with a short lock timeout (250 ms), not waiting for locked rows where the engine can skip them. */
+    xonce_status (*prune_some)(xo_conn *c, const char *group, int64_t before_ms, int limit, int64_t *deleted);
+    /* The findings of `check` about engine, table, settings, rights and clock. */
+    xonce_status (*check)(xo_conn *c, const xo_open_options *o, void (*fn)(const xonce_finding *f, void *arg), void *arg);
+};
+
+extern const xo_dialect *xo_dialect_postgres(void); /* NULL when not built in */
+extern const xo_dialect *xo_dialect_mysql(void);
+extern const xo_dialect *xo_dialect_sqlite(void);
+#endif

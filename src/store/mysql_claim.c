@@ -1,0 +1,448 @@
+/* Claims on MySQL and MariaDB: insert the rows, and tell a refused id from every other reason why a row may not have come in. */
+#include "base/clock.h"
+#include "store/mysql_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { OP_INSERT = 1, OP_READ = 2, OP_LAYOUT = 3 };
+enum { CLOCK_AGE_MS = 10000 };
+
+/* What can only come in cut off is refused here, before INSERT IGNORE could cut it. */
+static xonce_status check_row(const xo_my *m, const char *group, const xo_claim *r)
+{
+    xonce_value topic = {.kind = XONCE_TEXT, .len = strlen(r->topic), .v.p = r->topic};
+    if (strlen(r->key) > 255 || strlen(group) > 128 || topic.len > 255 || strlen(r->broker) > 255 || strlen(r->digest) > 32)
+        return xo_fail(XONCE_E_INVALID, "message %.64s: its id, topic, broker name or group is longer than the record's column", r->key);
+    return xo_my_text_fits(m, &topic);
+}
+
+static void bind_text(MYSQL_BIND *b, const char *s)
+{
+    b->buffer_type = MYSQL_TYPE_STRING;
+    b->buffer = (void *)(uintptr_t)s; /* only read */
+    b->buffer_length = (unsigned long)strlen(s);
+}
+
+static void bind_int(MYSQL_BIND *b, const int64_t *v, int unknown_is_null)
+{
+    b->buffer_type = unknown_is_null && *v == -1 ? MYSQL_TYPE_NULL : MYSQL_TYPE_LONGLONG;
+    b->buffer = (void *)(uintptr_t)v;
+}
+
+/* ---- a warning, where there should be none ---- */
+
+typedef struct {
+    int code;
+    char text[256];
+    int want_other; /* skip refusals by a unique key */
+} warning;
+
+static int take_warning(const xonce_row *r, void *arg)
+{
+    warning *w = arg;
+    int code = r->ncols > 2 && r->text[1] ? (int)strtol(r->text[1], NULL, 10) : 0;
+    if (r->ncols < 3 || strcmp(r->text[0], "Note") == 0 || (w->want_other && (code == XO_ER_DUP_ENTRY || code == 1586)))
+        return 0;
+    w->code = code;
+    size_t n = r->len[2] < sizeof w->text - 1 ? r->len[2] : sizeof w->text - 1;
+    memcpy(w->text, r->text[2], n);
+    w->text[n] = 0;
+    return 1;
+}
+
+static xonce_status warned(xo_my *m, int want_other, warning *w)
+{
+    memset(w, 0, sizeof *w);
+    w->want_other = want_other;
+    static const char sql[] = "SHOW WARNINGS";
+    return xo_my_text(m, sql, sizeof sql - 1, take_warning, w, NULL);
+}
+
+/* ---- the locking read ---- */
+
+typedef struct {
+    const char *group;
+    xo_claim *rows;
+    size_t n, seen, found; /* rows that came; of these, those with exactly our bytes */
+    int64_t now;
+} reader;
+
+static int by_key(const void *key, const void *row)
+{
+    return strcmp(key, ((const xo_claim *)row)->key);
+}
+
+static int take_row(const xonce_row *r, void *arg)
+{
+    reader *rd = arg;
+    rd->seen++;
+    if (r->text[4])
+        rd->now = strtoll(r->text[4], NULL, 10);
+    if (!r->text[0] || strlen(r->text[0]) != r->len[0])
+        return 0;
+    xo_claim *c = bsearch(r->text[0], rd->rows, rd->n, sizeof *rd->rows, by_key);
+    if (!c || c->fresh || !r->text[1] || strcmp(r->text[1], rd->group) != 0)
+        return 0;
+    rd->found += !c->found;
+    c->found = 1;
+    for (int i = 2; i < 4; i++) {
+        char *to = i == 2 ? c->found_topic : c->found_digest;
+        size_t room = (i == 2 ? sizeof c->found_topic : sizeof c->found_digest) - 1, n = r->len[i] < room ? r->len[i] : room;
+        if (r->text[i])
+            memcpy(to, r->text[i], n);
+        to[r->text[i] ? n : 0] = 0;
+    }
+    return 0;
+}
+
+static xonce_status build_read(const xo_my *m, size_t places, xo_buf *b)
+{
+    xo_buf_printf(b, "SELECT message_id, consumer_group, topic_name, %s, " XO_MY_NOW " FROM %s WHERE message_id IN (?", m->own_columns ? "digest" : "NULL", m->table);
+    for (size_t i = 1; i < places; i++)
+        xo_buf_str(b, ", ?");
+    xo_buf_str(b, !m->server_maria && m->version >= 80001 ? ") FOR SHARE" : ") LOCK IN SHARE MODE");
+    return xo_buf_status(b);
+}
+
+static xonce_status build_insert(const xo_my *m, size_t n, xo_buf *b)
+{
+    const char *row = m->own_columns ? "(?, ?, ?, " XO_MY_NOW ", ?, ?, ?, ?, ?, ?)" : "(?, ?, ?, " XO_MY_NOW ", ?, ?, ?)";
+    xo_buf_printf(b, "INSERT %sINTO %s (consumer_group, message_id, topic_name, ctime, queue_id, `offset`, broker_name%s) VALUES ", m->returning ? "IGNORE " : "", m->table,
+                  m->own_columns ? ", store_time, log_offset, digest" : "");
+    for (size_t i = 0; i < n; i++) {
+        xo_buf_str(b, i ? ", " : "");
+        xo_buf_str(b, row);
+    }
+    if (m->returning)
+        xo_buf_str(b, " RETURNING message_id, ctime");
+    return xo_buf_status(b);
+}
+
+/* The statement for n rows, prepared. Takes the vendor's table without our columns as it is. */
+static xonce_status prepared(xo_my *m, int op, size_t n, xo_my_cached **out)
+{
+    xonce_status st = XONCE_OK;
+    for (int vendor = 0; vendor < 2; vendor++) {
+        uint64_t key = XO_MY_OWN(op, n * 2 + (size_t)m->own_columns);
+        *out = xo_my_find(m, key);
+        if (*out)
+            return XONCE_OK;
+        xo_buf b = {0};
+        st = op == OP_INSERT ? build_insert(m, n, &b) : build_read(m, n, &b);
+        if (st == XONCE_OK)
+            st = xo_my_prepare(m, key, b.p, b.len, out);
+        xo_buf_free(&b);
+        if (st == XONCE_OK || !m->own_columns || xonce_error_last()->native != XO_ER_BAD_FIELD)
+            break;
+        m->own_columns = 0;
+    }
+    if (st == XONCE_OK && !(*out)->stmt)
+        return xo_fail_sql(XONCE_E_SQL, XO_SQL_SETUP, XO_ER_UNSUPPORTED_PS, "HY000", "the server cannot prepare the claim");
+    int native = st == XONCE_OK ? 0 : xonce_error_last()->native;
+    if (native == XO_ER_NO_SUCH_TABLE || native == XO_ER_BAD_FIELD) {
+        xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_SETUP, native, xonce_error_last()->sqlstate, "the record table %s is missing or has not its columns: run `xonce init`, `xonce check`", m->table);
+        return XONCE_E_SCHEMA;
+    }
+    return st;
+}
+
+/* Reads the rows that are not fresh, waiting for those who hold them, past any snapshot. */
+static xonce_status read_rows(xo_my *m, reader *rd)
+{
+    size_t n = 0, places = 1;
+    for (size_t i = 0; i < rd->n; i++)
+        if (!rd->rows[i].fresh) {
+            rd->rows[i].found = 0;
+            rd->rows[i].found_digest[0] = rd->rows[i].found_topic[0] = 0;
+            n++;
+        }
+    rd->seen = rd->found = 0;
+    if (n == 0)
+        return XONCE_OK;
+    while (places < n)
+        places *= 2;
+    xo_my_cached *e = NULL;
+    xonce_status st = prepared(m, OP_READ, places, &e);
+    if (st != XONCE_OK)
+        return st;
+    xo_arena_reset(&m->scratch);
+    MYSQL_BIND *b = xo_arena_alloc(&m->scratch, places * sizeof *b);
+    if (!b)
+        return xo_nomem();
+    size_t at = 0;
+    for (size_t i = 0; i < rd->n; i++)
+        if (!rd->rows[i].fresh)
+            bind_text(&b[at++], rd->rows[i].key);
+    for (; at < places; at++) /* the list is filled up, so that few lengths need preparing */
+        b[at] = b[n - 1];
+    st = xo_my_execute(m, e, b, "read back of claims");
+    return st == XONCE_OK ? xo_my_fetch(m, e, take_row, rd, NULL, "read back of claims") : st;
+}
+
+/* ---- the insert ---- */
+
+typedef struct {
+    xo_claim *rows;
+    size_t n, at, fresh;
+    int64_t now;
+    int strange; /* an id came back that we did not send */
+} inserted;
+
+static int take_inserted(const xonce_row *r, void *arg)
+{
+    inserted *in = arg;
+    while (in->at < in->n && (in->rows[in->at].fresh || !r->text[0] || strcmp(in->rows[in->at].key, r->text[0]) != 0))
+        in->at++;
+    if (in->at == in->n) {
+        in->strange = 1;
+        return 0;
+    }
+    in->rows[in->at++].fresh = 1;
+    in->fresh++;
+    if (r->text[1])
+        in->now = strtoll(r->text[1], NULL, 10);
+    return 0;
+}
+
+/* Sends the INSERT of the rows that are neither fresh nor found. */
+static xonce_status insert(xo_my *m, const char *group, const xo_claim *rows, size_t n, xo_my_cached **used)
+{
+    size_t k = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        k += !rows[i].fresh && !rows[i].found;
+    xonce_status st = prepared(m, OP_INSERT, k, used);
+    if (st != XONCE_OK)
+        return st;
+    size_t per = m->own_columns ? 9 : 6; /* only now: preparing may have found that ours are missing */
+    xo_arena_reset(&m->scratch);
+    MYSQL_BIND *b = xo_arena_alloc(&m->scratch, k * per * sizeof *b);
+    int64_t *num = xo_arena_alloc(&m->scratch, k * sizeof *num);
+    if (!b || !num)
+        return xo_nomem();
+    for (size_t i = 0; i < n; i++) {
+        const xo_claim *r = &rows[i];
+        if (r->fresh || r->found)
+            continue;
+        MYSQL_BIND *p = &b[at * per];
+        num[at] = r->queue;
+        bind_text(&p[0], group);
+        bind_text(&p[1], r->key);
+        bind_text(&p[2], r->topic);
+        bind_int(&p[3], &num[at], 0);
+        bind_int(&p[4], &r->offset, 0);
+        bind_text(&p[5], r->broker);
+        if (per == 9) {
+            bind_int(&p[6], &r->store_time, 1);
+            bind_int(&p[7], &r->log_offset, 1);
+            bind_text(&p[8], r->digest);
+        }
+        at++;
+    }
+    return xo_my_execute(m, *used, b, "claim");
+}
+
+static xonce_status not_a_duplicate(xo_my *m, const char *key)
+{
+    warning w;
+    xonce_status st = warned(m, 0, &w);
+    if (st != XONCE_OK)
+        return st;
+    return xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, w.code, NULL, "the claim of %.64s was refused, but not because of its id: %s; run `xonce check`", key,
+                       w.code ? w.text : "a trigger or another unique key stands in the way");
+}
+
+static const char *first_missing(const xo_claim *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!rows[i].fresh && !rows[i].found)
+            return rows[i].key;
+    return "";
+}
+
+/* MariaDB: what INSERT IGNORE returns is in; each other row must have been refused by its id, and nothing else may have been ignored. */
+static xonce_status claim_returning(xo_my *m, reader *rd)
+{
+    inserted in = {.rows = rd->rows, .n = rd->n};
+    warning w;
+    xo_my_cached *e = NULL;
+    xonce_status st = insert(m, rd->group, rd->rows, rd->n, &e);
+    if (st == XONCE_OK)
+        st = xo_my_fetch(m, e, take_inserted, &in, NULL, "claim");
+    if (st != XONCE_OK)
+        return st;
+    rd->now = in.now;
+    size_t refused = rd->n - in.fresh;
+    if (in.strange)
+        return xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, 0, NULL, "the claim came in under another id than was sent: a trigger or the column's type changes message_id; run `xonce check`");
+    if (mysql_warning_count(m->my) != refused) {
+        st = warned(m, 1, &w);
+        if (st == XONCE_OK && w.code)
+            st = xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, w.code, NULL, "the claim would have been stored changed: %s", w.text);
+    }
+    if (st != XONCE_OK || !refused)
+        return st;
+    st = read_rows(m, rd);
+    if (st == XONCE_OK && rd->seen < refused)
+        st = not_a_duplicate(m, first_missing(rd->rows, rd->n));
+    return st;
+}
+
+static xonce_status claim_plain(xo_my *m, reader *rd);
+
+/* A collation takes another's id for one of ours: row by row tells which. */
+static xonce_status claim_singly(xo_my *m, reader *rd)
+{
+    xonce_status st = XONCE_OK;
+    for (size_t i = 0; i < rd->n && st == XONCE_OK; i++) {
+        reader one = {.group = rd->group, .rows = &rd->rows[i], .n = 1};
+        if (!rd->rows[i].found)
+            st = claim_plain(m, &one);
+    }
+    return st;
+}
+
+/* The plain INSERT went through: it must have stored each row, as it was sent. */
+static xonce_status all_stored(xo_my *m, reader *rd, xo_my_cached *e, size_t sent)
+{
+    int64_t changed = 0;
+    warning w = {0};
+    unsigned notes = mysql_warning_count(m->my);
+    xonce_status st = xo_my_fetch(m, e, NULL, NULL, &changed, "claim");
+    if (st == XONCE_OK && notes)
+        st = warned(m, 0, &w);
+    if (st == XONCE_OK && (w.code || changed != (int64_t)sent))
+        st = xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, w.code, NULL, "the claim would have been stored changed: %s", w.code ? w.text : "rows are missing");
+    for (size_t i = 0; i < rd->n && st == XONCE_OK; i++)
+        rd->rows[i].fresh = !rd->rows[i].found;
+    return st;
+}
+
+/* MySQL: a plain INSERT of all takes all or nothing. Refused: read which are there, insert the rest. */
+static xonce_status claim_plain(xo_my *m, reader *rd)
+{
+    size_t left = rd->n;
+    for (int round = 0; left > 0; round++) {
+        xo_my_cached *e = NULL;
+        xonce_status st = insert(m, rd->group, rd->rows, rd->n, &e);
+        if (st == XONCE_OK)
+            return all_stored(m, rd, e, left);
+        int native = xonce_error_last()->native;
+        if (native != XO_ER_DUP_ENTRY && native != 1586)
+            return st;
+        xo_error why;
+        xo_error_save(&why);
+        st = read_rows(m, rd);
+        if (st != XONCE_OK)
+            return st;
+        if (rd->seen == 0 || round > 64)
+            return xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, native, "23000", "the claim of %.64s was refused, but not because of its id: %.300s; run `xonce check`",
+                               rd->rows[0].key, why.pub.text);
+        if (rd->n == 1)
+            return XONCE_OK; /* refused; found tells whether by the same bytes */
+        if (rd->n - rd->found == left)
+            return claim_singly(m, rd);
+        left = rd->n - rd->found;
+    }
+    return XONCE_OK;
+}
+
+/* The database's time without asking for it in each claim: asked now and then, counted on by our own clock. */
+static int take_now(const xonce_row *r, void *arg)
+{
+    xo_my *m = arg;
+    m->clock_boot = xo_boot_ms();
+    m->clock_offset = (r->text[0] ? strtoll(r->text[0], NULL, 10) : 0) - m->clock_boot;
+    return 0;
+}
+
+static xonce_status database_now(xo_my *m, int64_t *now)
+{
+    static const char sql[] = "SELECT " XO_MY_NOW;
+    if (!m->clock_boot || xo_boot_ms() - m->clock_boot > CLOCK_AGE_MS) {
+        xonce_status st = xo_my_text(m, sql, sizeof sql - 1, take_now, m, NULL);
+        if (st != XONCE_OK)
+            return st;
+    }
+    *now = xo_boot_ms() + m->clock_offset;
+    return XONCE_OK;
+}
+
+xonce_status xo_my_claim(xo_conn *c, const char *group, xo_claim *rows, size_t n, int64_t *now_ms)
+{
+    xo_my *m = (xo_my *)c;
+    xonce_status st = xo_my_ready(m);
+    size_t refused = 0;
+    int64_t now = 0;
+    for (size_t i = 0; i < n && st == XONCE_OK; i++) {
+        rows[i].fresh = rows[i].found = 0;
+        st = check_row(m, group, &rows[i]);
+    }
+    for (size_t at = 0; at < n && st == XONCE_OK; at += XO_MY_CLAIM_MAX) {
+        reader rd = {.group = group, .rows = rows + at, .n = n - at < XO_MY_CLAIM_MAX ? n - at : XO_MY_CLAIM_MAX};
+        st = m->returning ? claim_returning(m, &rd) : claim_plain(m, &rd);
+        now = rd.now ? rd.now : now;
+    }
+    if (st == XONCE_OK && now_ms && !now)
+        st = database_now(m, &now);
+    if (st != XONCE_OK)
+        return st;
+    if (now_ms)
+        *now_ms = now;
+    for (size_t i = 0; i < n; i++)
+        refused += !rows[i].fresh;
+    /* claiming has read the refused rows already, and nothing else has run since */
+    m->read_rows = refused ? rows : NULL;
+    m->read_n = n;
+    return XONCE_OK;
+}
+
+xonce_status xo_my_read_back(xo_conn *c, const char *group, xo_claim *rows, size_t n)
+{
+    xo_my *m = (xo_my *)c;
+    xonce_status st = xo_my_ready(m);
+    if (st == XONCE_OK && m->read_rows == rows && m->read_n == n)
+        return XONCE_OK;
+    for (size_t at = 0; at < n && st == XONCE_OK; at += XO_MY_CLAIM_MAX) {
+        reader rd = {.group = group, .rows = rows + at, .n = n - at < XO_MY_CLAIM_MAX ? n - at : XO_MY_CLAIM_MAX};
+        st = read_rows(m, &rd);
+    }
+    return st;
+}
+
+/* ---- layout ---- */
+
+static int take_layout(const xonce_row *r, void *arg)
+{
+    int *count = arg;
+    count[0] = (int)strtol(r->text[0] ? r->text[0] : "0", NULL, 10);
+    count[1] = (int)strtol(r->text[1] ? r->text[1] : "0", NULL, 10);
+    return 0;
+}
+
+xonce_status xo_my_layout(xo_conn *c, xo_layout *out)
+{
+    static const char sql[] = "SELECT COUNT(*), COALESCE(SUM(LOWER(column_name) IN ('store_time', 'log_offset', 'digest')), 0) FROM information_schema.columns "
+                              "WHERE table_schema = ? AND table_name = 'transaction_record'";
+    xo_my *m = (xo_my *)c;
+    int count[2] = {0, 0};
+    xo_my_cached *e = xo_my_find(m, XO_MY_OWN(OP_LAYOUT, 1));
+    xonce_status st = xo_my_ready(m);
+    if (st == XONCE_OK && !e)
+        st = xo_my_prepare(m, XO_MY_OWN(OP_LAYOUT, 1), sql, sizeof sql - 1, &e);
+    if (st == XONCE_OK) {
+        MYSQL_BIND b = {0};
+        bind_text(&b, m->db);
+        st = xo_my_execute(m, e, &b, "layout");
+    }
+    if (st == XONCE_OK)
+        st = xo_my_fetch(m, e, take_layout, count, NULL, "layout");
+    if (st != XONCE_OK)
+        return st;
+    out->exists = count[0] > 0;
+    out->has_ours = count[1] == 3;
+    m->own_columns = !out->exists || out->has_ours;
+    if (!c->in_tx && !c->joined)
+        return xo_my_plain_commit(m);
+    return XONCE_OK;
+}

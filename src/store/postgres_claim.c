@@ -1,0 +1,284 @@
+/* The record table in PostgreSQL: where it is and what it has, the claim, and the read-back of rows that were refused. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "store/postgres_int.h"
+
+/* ---- layout ---- */
+
+static xonce_status make_texts(xo_pg_conn *c, const char *table)
+{
+    int ours = c->layout.has_ours;
+    char *name = xo_strdup(table);
+    char *insert = xo_printf("INSERT INTO %s (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", broker_name%s) "
+                             "SELECT $1::text, u.m, u.t, " PG_NOW_MS ", u.q, u.o, u.b%s "
+                             "FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::text[]%s) AS u(m, t, q, o, b%s) "
+                             "ON CONFLICT (message_id) DO NOTHING RETURNING message_id",
+                             table, ours ? ", store_time, log_offset, digest" : "", ours ? ", u.s, u.l, u.d" : "",
+                             ours ? ", $7::bigint[], $8::bigint[], $9::text[]" : "", ours ? ", s, l, d" : "");
+    char *select = xo_printf("SELECT message_id, consumer_group, topic_name, %s FROM %s WHERE message_id = ANY ($1::text[]) FOR SHARE",
+                             ours ? "digest" : "NULL", table);
+    free(c->table);
+    free(c->insert);
+    free(c->select);
+    c->table = name;
+    c->insert = insert;
+    c->select = select;
+    c->generation++;
+    if (name && insert && select)
+        return XONCE_OK;
+    free(c->table);
+    c->table = NULL;
+    return xo_nomem();
+}
+
+xonce_status xo_pg_layout(xo_conn *x, xo_layout *out)
+{
+    /* a table of that name in another schema of the path must not take its place in a later transaction: it is named with its schema from here on */
+    static const char sql[] =
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid "
+        "AND a.attname IN ('store_time', 'log_offset', 'digest') AND NOT a.attisdropped) = 3 FROM pg_catalog.pg_class c "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('transaction_record') AND c.relkind IN ('r', 'p')";
+    xo_pg_conn *c = xo_pg_of(x);
+    PGresult *r = NULL;
+    xonce_status st;
+    xo_pg_start(c, c->connect_ms + 10000);
+    if (x->in_tx)
+        xo_pg_tx_prefix(c, NULL);
+    {
+        xo_pg_send s = {.kind = PG_CONTROL, .text = sql, .keep = &r};
+        xo_pg_push(c, &s);
+    }
+    st = xo_pg_finish(c);
+    if (st != XONCE_OK) {
+        PQclear(r);
+        return xo_error_context("looking at the record table");
+    }
+    c->layout.exists = PQntuples(r) == 1;
+    if (c->layout.exists) {
+        const char *table = PQgetvalue(r, 0, 0);
+        int ours = PQgetvalue(r, 0, 1)[0] == 't';
+        if (!c->table || strcmp(c->table, table) != 0 || ours != c->layout.has_ours) {
+            c->layout.has_ours = ours;
+            st = make_texts(c, table);
+        }
+    } else {
+        free(c->table);
+        c->table = NULL;
+        c->layout.has_ours = 0;
+    }
+    PQclear(r);
+    if (out)
+        *out = c->layout;
+    return st;
+}
+
+static xonce_status need_table(xo_pg_conn *c)
+{
+    if (!c->table && xo_pg_layout(&c->pub, NULL) != XONCE_OK)
+        return xonce_error_last()->code;
+    if (c->table)
+        return XONCE_OK;
+    return xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_SETUP, 0, "42P01", "the table transaction_record is not in the search_path of this database: run `xonce init`");
+}
+
+/* ---- claim ---- */
+
+enum { CLAIM_PARAMS = 9 };
+
+static xonce_status fill_arrays(xo_buf b[CLAIM_PARAMS], const xo_claim *rows, size_t n)
+{
+    size_t i;
+    int k;
+    for (i = 0; i < n; i++) {
+        const xo_claim *r = &rows[i];
+        xo_pg_array_add(&b[1], r->key);
+        xo_pg_array_add(&b[2], r->topic);
+        xo_pg_array_int(&b[3], r->queue, 0);
+        xo_pg_array_int(&b[4], r->offset, 0);
+        xo_pg_array_add(&b[5], r->broker);
+        xo_pg_array_int(&b[6], r->store_time, r->store_time < 0);
+        xo_pg_array_int(&b[7], r->log_offset, r->log_offset < 0);
+        xo_pg_array_add(&b[8], r->digest);
+    }
+    for (k = 1; k < CLAIM_PARAMS; k++) {
+        xo_buf_char(&b[k], '}');
+        if (xo_buf_status(&b[k]) != XONCE_OK)
+            return xonce_error_last()->code;
+    }
+    return XONCE_OK;
+}
+
+static int by_key(const void *key, const void *row)
+{
+    return strcmp(key, ((const xo_claim *)row)->key);
+}
+
+static xonce_status mark_fresh(const PGresult *r, xo_claim *rows, size_t n)
+{
+    int i;
+    for (i = 0; i < PQntuples(r); i++) {
+        xo_claim *hit = bsearch(PQgetvalue(r, i, 0), rows, n, sizeof(*rows), by_key);
+        if (!hit)
+            return xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_OTHER, 0, NULL,
+                               "transaction_record stored another id than the claimed one (a trigger? a too short column?): run `xonce check`");
+        hit->fresh = 1;
+    }
+    return XONCE_OK;
+}
+
+/* An error of the claim is never the message's fault as an error of its handler's data would be. */
+static xonce_status claim_failed(xo_pg_conn *c)
+{
+    xo_error e;
+    const char *state;
+    (void)xo_pg_tx_failed(c, 0, NULL);
+    xo_error_save(&e);
+    state = e.pub.sqlstate;
+    if (strcmp(state, "42P01") == 0 || strcmp(state, "42703") == 0) { /* dropped or changed: look again next time */
+        free(c->table);
+        c->table = NULL;
+        e.pub.code = XONCE_E_SCHEMA;
+    } else if (strcmp(state, "42P10") == 0 || strcmp(state, "55000") == 0) { /* no unique key on message_id alone that a claim can rely on */
+        e.pub.code = XONCE_E_SCHEMA;
+        e.cls = XO_SQL_SETUP;
+    } else if (e.cls == XO_SQL_DATA || e.cls == XO_SQL_PARENT) {
+        e.cls = XO_SQL_OTHER;
+    }
+    (void)xo_error_restore(&e);
+    return xo_error_context("claiming in transaction_record");
+}
+
+/* In a user's transaction lock_timeout is the user's: it is set for the claim, where the user has none, and put back behind it. */
+static void push_user_lock(xo_pg_conn *c, PGresult **now)
+{
+    static const char *const none = "0";
+    char lock[24];
+    const char *v[1] = {lock};
+    xo_pg_send s = {.kind = PG_CONTROL, .n = 1, .v = v, .keep = now};
+    s.text = "SELECT set_config('lock_timeout', $1, true), " PG_NOW_MS;
+    (void)snprintf(lock, sizeof(lock), "%d", c->lock_ms > INT32_MAX ? INT32_MAX : (int)c->lock_ms);
+    if (strcmp(c->lock_was, none) != 0)
+        v[0] = c->lock_was;
+    if (!now)
+        v[0] = c->lock_was;
+    xo_pg_push(c, &s);
+}
+
+static void push_now(xo_pg_conn *c, PGresult **now)
+{
+    xo_pg_send s = {.kind = PG_CONTROL, .text = "SELECT " PG_NOW_MS, .keep = now};
+    xo_pg_push(c, &s);
+}
+
+xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n, int64_t *now_ms)
+{
+    xo_pg_conn *c = xo_pg_of(x);
+    xo_buf b[CLAIM_PARAMS] = {{0}};
+    const char *v[CLAIM_PARAMS];
+    PGresult *r = NULL, *now = NULL;
+    xo_pg_send s = {.kind = PG_CONTROL, .n = CLAIM_PARAMS, .v = v, .keep = &r};
+    xonce_status st = xo_pg_tx_ready(c);
+    size_t i;
+    int begin_now;
+    if (st == XONCE_OK)
+        st = need_table(c);
+    if (st == XONCE_OK)
+        st = fill_arrays(b, rows, n);
+    if (st != XONCE_OK)
+        goto out;
+    for (i = 0; i < n; i++)
+        rows[i].fresh = 0;
+    v[0] = group;
+    for (i = 1; i < CLAIM_PARAMS; i++) {
+        v[i] = b[i].p;
+        s.bytes += b[i].len;
+    }
+    s.n = c->layout.has_ours ? CLAIM_PARAMS : CLAIM_PARAMS - 3;
+    s.text = c->insert;
+    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 2 * (uint64_t)c->generation);
+    begin_now = !c->begun;
+    xo_pg_start(c, (int64_t)(n + 1) * c->lock_ms + 30000 < xo_pg_patience(c) ? (int64_t)(n + 1) * c->lock_ms + 30000 : xo_pg_patience(c));
+    xo_pg_tx_prefix(c, &now);
+    if (x->joined)
+        push_user_lock(c, &now);
+    else if (!begin_now)
+        push_now(c, &now);
+    xo_pg_push(c, &s);
+    if (x->joined)
+        push_user_lock(c, NULL);
+    st = xo_pg_finish(c);
+    st = st == XONCE_OK ? mark_fresh(r, rows, n) : claim_failed(c);
+    if (st == XONCE_OK && now_ms && now)
+        *now_ms = strtoll(PQgetvalue(now, 0, PQnfields(now) - 1), NULL, 10);
+out:
+    PQclear(r);
+    PQclear(now);
+    for (i = 0; i < CLAIM_PARAMS; i++)
+        xo_buf_free(&b[i]);
+    return st;
+}
+
+/* ---- read-back ---- */
+
+static void copy_text(char *out, size_t size, const PGresult *r, int row, int col)
+{
+    (void)snprintf(out, size, "%s", PQgetisnull(r, row, col) ? "" : PQgetvalue(r, row, col));
+}
+
+static void take_row(const PGresult *r, int i, const char *group, xo_claim *rows, size_t n)
+{
+    xo_claim *hit = bsearch(PQgetvalue(r, i, 0), rows, n, sizeof(*rows), by_key);
+    size_t end;
+    if (!hit || hit->fresh || strcmp(PQgetvalue(r, i, 1), group) != 0)
+        return;
+    hit->found = 1;
+    copy_text(hit->found_digest, sizeof(hit->found_digest), r, i, 3);
+    copy_text(hit->found_topic, sizeof(hit->found_topic), r, i, 2);
+    for (end = strlen(hit->found_digest); end && hit->found_digest[end - 1] == ' '; end--)
+        hit->found_digest[end - 1] = 0;
+}
+
+xonce_status xo_pg_read_back(xo_conn *x, const char *group, xo_claim *rows, size_t n)
+{
+    xo_pg_conn *c = xo_pg_of(x);
+    xo_buf keys = {0};
+    const char *v[1];
+    PGresult *r = NULL;
+    xo_pg_send s = {.kind = PG_CONTROL, .n = 1, .v = v, .keep = &r};
+    xonce_status st = xo_pg_tx_ready(c);
+    size_t i;
+    int k;
+    if (st == XONCE_OK)
+        st = need_table(c);
+    for (i = 0; i < n; i++) {
+        rows[i].found = 0;
+        rows[i].found_digest[0] = rows[i].found_topic[0] = 0;
+        if (!rows[i].fresh)
+            xo_pg_array_add(&keys, rows[i].key);
+    }
+    if (st != XONCE_OK || keys.len == 0)
+        goto out;
+    xo_buf_char(&keys, '}');
+    st = xo_buf_status(&keys);
+    if (st != XONCE_OK)
+        goto out;
+    v[0] = keys.p;
+    s.bytes = keys.len;
+    s.text = c->select;
+    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 2 * (uint64_t)c->generation + 1);
+    xo_pg_start(c, xo_pg_patience(c));
+    xo_pg_tx_prefix(c, NULL);
+    xo_pg_push(c, &s);
+    st = xo_pg_finish(c);
+    if (st != XONCE_OK) {
+        st = claim_failed(c);
+        goto out;
+    }
+    for (k = 0; k < PQntuples(r); k++)
+        take_row(r, k, group, rows, n);
+out:
+    PQclear(r);
+    xo_buf_free(&keys);
+    return st;
+}

@@ -1,0 +1,163 @@
+/* Pruning: deletes records that no delivery can need any more, slowly enough to be in nobody's way. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/prune.h"
+
+/* Batches are sized for about 50 ms each; between them it rests as long as the last one took. */
+enum { BATCH_START = 500, BATCH_MIN = 50, BATCH_MAX = 10000, BATCH_LONG_US = 75000, BATCH_SHORT_US = 35000 };
+static const int64_t DAY_MS = 24 * 3600 * (int64_t)1000;
+
+int64_t xo_prune_floor(const xonce_store *s)
+{
+    return DAY_MS + xo_config_int(s->cfg, "handler.timeout");
+}
+
+static xonce_status check_keep(const xonce_store *s, int64_t keep_ms)
+{
+    char keep[32], least[32];
+    int64_t floor = xo_prune_floor(s);
+    if (keep_ms >= floor)
+        return XONCE_OK;
+    xo_format_duration(keep_ms < 0 ? 0 : keep_ms, keep, sizeof keep);
+    xo_format_duration(floor, least, sizeof least);
+    return xo_fail(XONCE_E_INVALID,
+                   "prune: keep is %s; the least is %s, 24 hours and handler.timeout: so long a message can come back "
+                   "over HTTP, and it would be applied twice once its record is gone",
+                   keep, least);
+}
+
+/* Records older than *before may go; 0: none may, and the log says why. */
+static xonce_status horizon(xonce_store *s, xo_conn *c, int64_t keep_ms, int64_t *before)
+{
+    xo_marks m;
+    *before = 0;
+    xonce_status st = xo_marks_read(s, c, 1, &m);
+    if (st != XONCE_OK)
+        return st;
+    if (m.clock_off > XO_CLOCK_OFF_MAX_MS || m.clock_off < -XO_CLOCK_OFF_MAX_MS)
+        return xo_fail(XONCE_E_INVALID,
+                       "prune: the clocks of the database and of this machine differ by %lld s, so that ages cannot be "
+                       "trusted; set them right",
+                       (long long)(m.clock_off / 1000));
+    if (!m.has_row || m.watermark <= 0) {
+        xo_log(XO_INFO, "store", "prune: group %s was never seen caught up with its source; nothing is deleted",
+               s->group);
+        return XONCE_OK;
+    }
+    if (m.now - m.updated > XO_WATERMARK_STALE_MS || m.updated - m.now > XO_CLOCK_OFF_MAX_MS) {
+        xo_log(
+            XO_INFO, "store",
+            "prune: the watermark of group %s was last confirmed %lld s ago; nothing is deleted until a consumer runs",
+            s->group, (long long)((m.now - m.updated) / 1000));
+        return XONCE_OK;
+    }
+    int64_t w = m.watermark < m.now ? m.watermark : m.now;
+    *before = w > keep_ms ? w - keep_ms : 0;
+    return XONCE_OK;
+}
+
+/* ---- deleting ---- */
+
+static int next_size(int size, int64_t took_us)
+{
+    if (took_us > BATCH_LONG_US)
+        size /= took_us > 2 * BATCH_LONG_US ? 4 : 2;
+    else if (took_us < BATCH_SHORT_US)
+        size *= 2;
+    return size < BATCH_MIN ? BATCH_MIN : size > BATCH_MAX ? BATCH_MAX : size;
+}
+
+/* One batch with all that it needs taken and given back: between batches neither the connection nor the lock is kept
+   from others. *got = 0: another pruner is at work. */
+static xonce_status one_batch(xonce_store *s, int64_t before, int limit, int *got, int64_t *n, int64_t *took_us)
+{
+    xo_conn *c = NULL;
+    *got = 0;
+    xonce_status st = xo_pool_writer_lock(s->pool);
+    if (st != XONCE_OK)
+        return st;
+    st = xo_pool_get(s->pool, &c);
+    if (st == XONCE_OK)
+        st = s->d->prune_lock(c, got);
+    if (st == XONCE_OK && *got) {
+        int64_t start = xo_mono_us();
+        st = s->d->prune_some(c, s->group, before, limit, n);
+        *took_us = xo_mono_us() - start;
+        s->d->prune_unlock(c);
+    }
+    if (c)
+        xo_pool_put(s->pool, c);
+    xo_pool_writer_unlock(s->pool);
+    return st;
+}
+
+static xonce_status batches(xonce_store *s, int64_t before, int max_rows, int64_t *deleted)
+{
+    int size = BATCH_START;
+    for (int round = 0;; round++) {
+        int64_t n = 0, took = 0;
+        int got = 0, limit = max_rows > 0 && max_rows - *deleted < size ? (int)(max_rows - *deleted) : size;
+        xonce_status st = one_batch(s, before, limit, &got, &n, &took);
+        *deleted += n;
+        if (st != XONCE_OK && xo_error_class() == XO_SQL_AGAIN) {
+            xo_log(XO_DEBUG, "store", "prune: group %s: others hold locks; this round ends here", s->group);
+            return XONCE_OK;
+        }
+        if (st == XONCE_OK && !got)
+            return round > 0 ? XONCE_OK : xo_fail(XONCE_E_CONFLICT, "prune: another process is pruning this database");
+        if (st != XONCE_OK || n < limit || (max_rows > 0 && *deleted >= max_rows))
+            return st;
+        xo_pause_ms(took / 1000 + 1);
+        size = next_size(size, took);
+    }
+}
+
+static xonce_status find_horizon(xonce_store *s, int64_t keep_ms, int64_t *before)
+{
+    xo_conn *c = NULL;
+    *before = 0;
+    xonce_status st = check_keep(s, keep_ms);
+    if (st == XONCE_OK)
+        st = xo_pool_get(s->pool, &c);
+    if (st != XONCE_OK)
+        return st;
+    st = horizon(s, c, keep_ms, before);
+    xo_pool_put(s->pool, c);
+    return st;
+}
+
+xonce_status xonce_store_prune(xonce_store *s, int64_t keep_ms, int max_rows, int64_t *deleted)
+{
+    int64_t n = 0, before = 0;
+    if (deleted)
+        *deleted = 0;
+    if (!s || max_rows < 0)
+        return xo_fail(XONCE_E_INVALID, "xonce_store_prune: store is NULL or max_rows negative");
+    xonce_status st = find_horizon(s, keep_ms, &before);
+    if (st == XONCE_OK && before > 0)
+        st = batches(s, before, max_rows, &n);
+    if (deleted)
+        *deleted = n;
+    if (n > 0)
+        xo_log(XO_INFO, "store", "prune: group %s: %lld records deleted", s->group, (long long)n);
+    return st;
+}
+
+/* ---- counting ---- */
+
+static int on_count(const xonce_row *r, void *arg)
+{
+    *(int64_t *)arg = xonce_row_int(r, 0);
+    return 1;
+}
+
+xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int64_t *before)
+{
+    *rows = 0;
+    xonce_status st = find_horizon(s, keep_ms, before);
+    if (st != XONCE_OK || *before == 0)
+        return st;
+    xonce_value v[] = {xonce_text(s->group), xonce_int(*before)};
+    return xo_store_query(s, "SELECT COUNT(*) FROM transaction_record WHERE consumer_group = $1 AND ctime < $2", v, 2,
+                          on_count, rows, NULL);
+}

@@ -1,0 +1,26 @@
+/* Watermark and pruning, for the consumer's maintenance and the program. */
+#ifndef XO_PRUNE_H
+#define XO_PRUNE_H
+#include "store/store.h"
+/* A group is alive: updated_ms becomes the database's now, and watermark_ms too when caught_up (everything delivered
+   was settled, nothing older waits in the source). The watermark never moves back. To be called every few minutes while
+   consuming: pruning stops when it is older than an hour. */
+xonce_status xo_watermark_heartbeat(xonce_store *s, int caught_up);
+/* What xonce_store_prune() would delete now, by the same rules: rows of this group with ctime < *before (ms UTC; both 0
+ * when nothing may go, the log says why). */
+xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int64_t *before);
+
+/* ---- between prune.c, watermark.c and schema.c ---- */
+enum { XO_WATERMARK_STALE_MS = 3600 * 1000, XO_CLOCK_OFF_MAX_MS = 5 * 60 * 1000 };
+/* What the database says about now and about the group. */
+typedef struct {
+    int64_t now;       /* the database's clock, ms UTC */
+    int64_t clock_off; /* database minus local, the time of the question taken out; 0 within it */
+    int has_row;
+    int64_t watermark, updated; /* of the group's row */
+} xo_marks;
+/* with_table 0: the watermark's table is not asked. */
+xonce_status xo_marks_read(xonce_store *s, xo_conn *c, int with_table, xo_marks *out);
+/* 24 h + handler timeout: what may still come back over HTTP, and the longest that a handler may hold it. */
+int64_t xo_prune_floor(const xonce_store *s);
+#endif

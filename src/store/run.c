@@ -1,0 +1,224 @@
+/* Runs a batch until each message's outcome is known: again on deadlock or a lost connection, in halves to find a bad one. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* After so many conflicts in a row a batch is split: one stuck message must not hold up the others. */
+enum { CONFLICTS_BEFORE_SPLIT = 4, BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 1000 };
+
+static int stopping(const xo_runner *r)
+{
+    return r->spec->stopping && __atomic_load_n(r->spec->stopping, __ATOMIC_RELAXED);
+}
+
+static void back_off(int try)
+{
+    int64_t ms = BACKOFF_MIN_MS;
+    for (int i = 1; i < try && ms < BACKOFF_MAX_MS; i++)
+        ms *= 2;
+    if (ms > BACKOFF_MAX_MS)
+        ms = BACKOFF_MAX_MS;
+    xo_pause_ms(ms / 2 + (int64_t)(xo_random() % (uint64_t)(ms / 2 + 1)));
+}
+
+static size_t live_of(const xo_runner *r, const size_t *set, size_t n, size_t *live)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!r->all[set[i]].left && !r->all[set[i]].settled)
+            live[k++] = set[i];
+    return k;
+}
+
+static xonce_status run_set(xo_runner *r, const size_t *set, size_t n, int depth);
+
+static xonce_status run_parts(xo_runner *r, const size_t *set, size_t n, size_t part, int depth)
+{
+    for (size_t at = 0; at < n; at += part) {
+        xonce_status st = run_set(r, set + at, n - at < part ? n - at : part, depth + 1);
+        if (st != XONCE_OK)
+            return st;
+    }
+    return XONCE_OK;
+}
+
+/* The tries are used up, or the error is no conflict but nobody's fault either: one message alone is put off, a lost database is told upward. */
+static xonce_status give_up(xo_runner *r, const size_t *live, size_t k)
+{
+    xonce_status code = xonce_error_last()->code;
+    if (code == XONCE_E_CONNECT || code == XONCE_E_UNKNOWN_COMMIT || xo_error_class() == XO_SQL_LOST || stopping(r))
+        return code;
+    for (size_t i = 0; i < k; i++)
+        xo_leave_deferred(r, live[i], 0);
+    return XONCE_OK;
+}
+
+typedef struct {
+    int tries, reruns;
+} patience;
+
+/* What to do after an attempt. *over = 1: the set is through (or st says why not). */
+static xonce_status after_attempt(xo_runner *r, xo_step step, const size_t *live, size_t k, patience *p, int depth, int *over)
+{
+    *over = 0;
+    switch (step) {
+    case XO_STEP_DONE:
+    case XO_STEP_WITHOUT:
+        p->reruns++;
+        return XONCE_OK;
+    case XO_STEP_ESCAPED:
+        step = xo_leave_escaped(r, live, k);
+        if (step == XO_STEP_WITHOUT)
+            return XONCE_OK;
+        break;
+    case XO_STEP_AGAIN:
+    case XO_STEP_SPLIT:
+    case XO_STEP_SINGLY:
+    case XO_STEP_FATAL:
+        break;
+    }
+    if (step == XO_STEP_FATAL) {
+        *over = 1;
+        return xonce_error_last()->code;
+    }
+    int conflict = xo_error_class() == XO_SQL_AGAIN;
+    if (step == XO_STEP_AGAIN && ++p->tries < r->s->tries && !stopping(r) && !(k > 1 && conflict && p->tries >= CONFLICTS_BEFORE_SPLIT)) {
+        back_off(p->tries);
+        return XONCE_OK;
+    }
+    *over = 1;
+    if (k == 1 || (step == XO_STEP_AGAIN && !conflict) || stopping(r))
+        return give_up(r, live, k);
+    return run_parts(r, live, k, step == XO_STEP_SINGLY ? 1 : (k + 1) / 2, depth);
+}
+
+static xonce_status run_set(xo_runner *r, const size_t *set, size_t n, int depth)
+{
+    if (depth > 16)
+        return xo_fail(XONCE_E_INVALID, "a batch was split too often");
+    size_t *live = xo_calloc(n, sizeof *live);
+    if (!live)
+        return xo_nomem();
+    patience p = {0};
+    xonce_status st = XONCE_OK;
+    int over = 0;
+    while (!over) {
+        size_t k = live_of(r, set, n, live);
+        if (k == 0)
+            break;
+        r->savepoints = r->spec->one && (r->s->d->savepoint_each || p.reruns >= 2);
+        xo_step step = xo_attempt(r, live, k);
+        st = after_attempt(r, step, live, k, &p, depth, &over);
+    }
+    free(live);
+    return st;
+}
+
+static void number_lanes(xo_runner *r)
+{
+    char a[300], b[300];
+    for (size_t i = 0; i < r->n; i++) {
+        xo_message_lane(r->all[i].cl.m, a, sizeof a);
+        r->all[i].lane = i;
+        for (size_t j = 0; j < i; j++) {
+            xo_message_lane(r->all[j].cl.m, b, sizeof b);
+            if (strcmp(a, b) == 0) {
+                r->all[i].lane = r->all[j].lane;
+                break;
+            }
+        }
+    }
+}
+
+static xonce_status init_members(xo_runner *r, xo_item *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[i];
+        items[i].outcome = XONCE_DEFERRED;
+        items[i].failed_run = 0;
+        memset(&items[i].error, 0, sizeof items[i].error);
+        m->it = &items[i];
+        m->twin = SIZE_MAX;
+        xonce_status st = xo_claimant_init(r->s, items[i].m, i, &m->cl);
+        if (st == XONCE_E_NOMEM)
+            return st;
+        if (st != XONCE_OK) { /* it cannot say who it is: it will not be able to next time either */
+            xo_leave_deferred(r, i, 1);
+            m->verdict = XONCE_REJECT;
+        }
+    }
+    if (r->spec->ordered)
+        number_lanes(r);
+    return XONCE_OK;
+}
+
+xonce_status xo_run(xonce_store *s, xo_item *items, size_t n, const xo_spec *spec)
+{
+    if (n == 0)
+        return XONCE_OK;
+    xo_runner r = {.s = s, .spec = spec, .n = n};
+    r.all = xo_calloc(n, sizeof *r.all);
+    size_t *set = xo_calloc(n, sizeof *set);
+    xonce_status st = r.all && set ? init_members(&r, items, n) : xo_nomem();
+    for (size_t i = 0; i < n && set; i++)
+        set[i] = i;
+    if (st == XONCE_OK)
+        st = run_set(&r, set, n, 0);
+    xo_error e;
+    xo_error_save(&e);
+    for (size_t i = 0; i < n && r.all && st == XONCE_OK; i++)
+        if (r.all[i].left && r.all[i].twin == SIZE_MAX)
+            xo_finish_left(&r, &r.all[i]);
+    for (size_t i = 0; i < n && r.all && st == XONCE_OK; i++)
+        if (r.all[i].left && r.all[i].twin != SIZE_MAX)
+            xo_finish_left(&r, &r.all[i]);
+    free(set);
+    free(r.all);
+    if (st != XONCE_OK)
+        xo_error_restore(&e);
+    return st;
+}
+
+/* ---- the calls without a source ---- */
+
+static xonce_status run_public(xonce_store *s, const xonce_message *const *m, size_t n, const xo_spec *spec, xonce_outcome *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        what[i] = XONCE_DEFERRED;
+        if (!m[i])
+            return xo_fail(XONCE_E_INVALID, "message %zu is NULL", i);
+    }
+    xo_item *items = xo_calloc(n ? n : 1, sizeof *items);
+    if (!items)
+        return xo_nomem();
+    for (size_t i = 0; i < n; i++)
+        items[i].m = m[i];
+    xonce_status st = xo_run(s, items, n, spec);
+    for (size_t i = 0; i < n; i++) {
+        what[i] = items[i].outcome;
+        /* put off by the database, not by the handler: the caller hears why */
+        if (st == XONCE_OK && what[i] == XONCE_DEFERRED && !items[i].failed_run && items[i].error.pub.code != XONCE_OK)
+            st = xo_error_restore(&items[i].error);
+    }
+    free(items);
+    return st;
+}
+
+xonce_status xonce_once(xonce_store *s, const xonce_message *m, xonce_handler fn, void *arg, xonce_outcome *what)
+{
+    if (!s || !m || !fn || !what)
+        return xo_fail(XONCE_E_INVALID, "xonce_once: store, message, handler and outcome must not be NULL");
+    xo_spec spec = {.one = fn, .arg = arg};
+    return run_public(s, &m, 1, &spec, what);
+}
+
+xonce_status xonce_once_batch(xonce_store *s, const xonce_message *const *m, size_t n, xonce_batch_handler fn, void *arg, xonce_outcome *what)
+{
+    if (!s || !fn || (n && (!m || !what)) || n > 4096)
+        return xo_fail(XONCE_E_INVALID, "xonce_once_batch: store, messages, handler or outcomes missing, or more than 4096 messages");
+    xo_spec spec = {.many = fn, .arg = arg};
+    return run_public(s, m, n, &spec, what);
+}

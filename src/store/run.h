@@ -1,0 +1,55 @@
+/* Inside of the run: members of a batch, one attempt at a transaction, and what becomes of those that leave it. */
+#ifndef XO_RUN_H
+#define XO_RUN_H
+#include "store/claim.h"
+#include "store/tx.h"
+
+typedef struct {
+    xo_claimant cl;
+    xo_item *it;
+    int settled;            /* its outcome is known */
+    int left;               /* it leaves the batch, by the verdict */
+    xonce_verdict verdict;
+    int claim_stands;       /* a handler committed its claim without (all of) its effects: never a duplicate */
+    int maybe;              /* an unknown COMMIT may have applied it: a refused claim then is ours */
+    int ran;                /* its handler returned in this attempt */
+    size_t twin;            /* member whose outcome it takes, SIZE_MAX */
+    size_t lane;            /* ordered: the same number for the same lane */
+} xo_member;
+
+typedef struct {
+    xonce_store *s;
+    const xo_spec *spec;
+    xo_member *all;
+    size_t n;
+    xonce_tx tx;
+    int savepoints;         /* a savepoint around each message in this attempt */
+    size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
+} xo_runner;
+
+typedef enum {
+    XO_STEP_DONE,     /* committed, outcomes are set */
+    XO_STEP_WITHOUT,  /* some left: again without them */
+    XO_STEP_AGAIN,    /* deadlock, lost connection, unknown COMMIT: the same again */
+    XO_STEP_SPLIT,    /* one of them is at fault, nobody knows which: in halves */
+    XO_STEP_SINGLY,   /* the COMMIT was refused: each alone */
+    XO_STEP_ESCAPED,  /* a handler ended the transaction */
+    XO_STEP_FATAL     /* no message can succeed; the thread's last error says why */
+} xo_step;
+
+/* attempt.c: one transaction over set (indexes, delivery order). Leaves r->tx closed. The reason of AGAIN and FATAL is the thread's last error. */
+xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n);
+
+/* leave.c */
+/* Takes a member (and its twins, and in ordered mode all behind it in its lane) out, judging the thread's last error when sql_failed. FATAL when that error means that no message can succeed, else WITHOUT. */
+xo_step xo_leave_failed(xo_runner *r, const size_t *set, size_t n, size_t who, xonce_verdict verdict, int sql_failed);
+/* Takes one out because of the last error, which is not its handler's fault. */
+void xo_leave_deferred(xo_runner *r, size_t who, int failed_run);
+/* After a transaction that a handler ended: finds out what is committed and settles or takes out. */
+xo_step xo_leave_escaped(xo_runner *r, const size_t *set, size_t n);
+/* The outcome of one that left: deferred, or written to xonce_rejected. */
+void xo_finish_left(xo_runner *r, xo_member *m);
+
+/* reject.c: claim (unless it stands already) and a row in xonce_rejected, in one transaction. XONCE_REJECTED or, when the claim is refused, XONCE_DUPLICATE. */
+xonce_status xo_reject_write(xonce_store *s, xo_claimant *cl, int claim_stands, const char *reason, xonce_outcome *what);
+#endif
