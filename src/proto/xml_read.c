@@ -1,0 +1,253 @@
+/* Reads a small fixed shape of XML through libxml2's SAX2 interface: no tree, no entities, no network, no document type. */
+#include "proto/xml_read.h"
+#include "base/buf.h"
+#include <libxml/parser.h>
+#include <libxml/parserInternals.h>
+#include <libxml/xmlversion.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TAG_MAX = 64 * 1024 };
+
+typedef struct {
+    const xo_xml_shape *shape;
+    void *arg;
+    xmlParserCtxtPtr parser;
+    xo_buf text;              /* the texts of one item, each followed by a NUL */
+    int depth, field_depth;   /* field_depth: where fields stand; a field is open at it when field >= 0 */
+    int in_item, field;
+    size_t start;             /* of the open field in text */
+    struct {
+        size_t at, len;
+        int seen;
+    } span[XO_XML_FIELDS];
+    xonce_status status;      /* ours; XONCE_OK while all is well. The error is set then */
+    char why[160];            /* libxml2's first complaint */
+} walk;
+
+static void initialise(void)
+{
+    xmlInitParser();
+}
+
+/* Ends the reading with the error that was just set. */
+static void stop(walk *w, xonce_status st)
+{
+    if (!w->status)
+        w->status = st;
+    xmlStopParser(w->parser);
+}
+
+static int find_field(const walk *w, const char *name)
+{
+    for (int i = 0; w->shape->fields[i]; i++)
+        if (!strcmp(w->shape->fields[i], name))
+            return i;
+    return -1;
+}
+
+static void begin_item(walk *w)
+{
+    xo_buf_reset(&w->text);
+    memset(w->span, 0, sizeof w->span);
+    w->in_item = 1;
+}
+
+static void end_item(walk *w)
+{
+    xo_xml_field f[XO_XML_FIELDS];
+    w->in_item = 0;
+    xonce_status st = xo_buf_status(&w->text);
+    for (int i = 0; i < XO_XML_FIELDS; i++) {
+        f[i].text = w->span[i].seen ? w->text.p + w->span[i].at : NULL;
+        f[i].len = w->span[i].len;
+    }
+    if (!st)
+        st = w->shape->take(w->arg, f);
+    if (st)
+        stop(w, st);
+}
+
+static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, const xmlChar *uri, int nspaces, const xmlChar **spaces, int nattributes,
+                     int ndefaulted, const xmlChar **attributes)
+{
+    (void)prefix, (void)uri, (void)nspaces, (void)spaces, (void)nattributes, (void)ndefaulted, (void)attributes;
+    walk *w = data;
+    const char *name = (const char *)local;
+    if (w->status)
+        return;
+    if (++w->depth > XO_XML_DEPTH) {
+        stop(w, xo_fail(XONCE_E_INVALID, "XML elements are nested more than %d deep", XO_XML_DEPTH));
+        return;
+    }
+    if (w->field >= 0) {
+        stop(w, xo_fail(XONCE_E_PROTOCOL, "%s", w->shape->fields[w->field]));
+        return;
+    }
+    if (w->depth == 1 && strcmp(name, w->shape->root)) {
+        stop(w, xo_fail(XONCE_E_PROTOCOL, "%.100s", name));
+        return;
+    }
+    if (w->depth == w->field_depth - 1 && (!w->shape->item || !strcmp(name, w->shape->item)))
+        begin_item(w);
+    if (w->depth != w->field_depth || !w->in_item || (w->field = find_field(w, name)) < 0)
+        return;
+    if (w->shape->repeat)
+        begin_item(w);
+    if (w->span[w->field].seen) {
+        stop(w, xo_fail(XONCE_E_PROTOCOL, "%s", w->shape->fields[w->field]));
+        return;
+    }
+    w->start = w->text.len;
+}
+
+static void on_text(void *data, const xmlChar *s, int n)
+{
+    walk *w = data;
+    if (w->field >= 0 && !w->status && n > 0)
+        xo_buf_add(&w->text, s, (size_t)n);
+}
+
+static void on_end(void *data, const xmlChar *local, const xmlChar *prefix, const xmlChar *uri)
+{
+    (void)local, (void)prefix, (void)uri;
+    walk *w = data;
+    if (w->status)
+        return;
+    if (w->field >= 0 && w->depth == w->field_depth) {
+        w->span[w->field].at = w->start;
+        w->span[w->field].len = w->text.len - w->start;
+        w->span[w->field].seen = 1;
+        w->field = -1;
+        xo_buf_char(&w->text, 0);
+        if (w->shape->repeat) {
+            end_item(w);
+            w->in_item = 1;
+        }
+    } else if (w->in_item && w->depth == w->field_depth - 1 && !w->shape->repeat) {
+        end_item(w);
+    }
+    w->depth--;
+}
+
+static void on_doctype(void *data, const xmlChar *name, const xmlChar *external, const xmlChar *system)
+{
+    (void)name, (void)external, (void)system;
+    stop(data, xo_fail(XONCE_E_INVALID, "a document type declaration is refused"));
+}
+
+/* libxml2 2.12 made the error const */
+#if LIBXML_VERSION >= 21200
+typedef const xmlError *complaint;
+#else
+typedef xmlErrorPtr complaint;
+#endif
+static void on_error(void *data, complaint e)
+{
+    walk *w = data;
+    if (!e || e->level < XML_ERR_ERROR || w->why[0] || w->status)
+        return;
+    size_t n = e->message ? strcspn(e->message, "\r\n") : 0;
+    (void)snprintf(w->why, sizeof w->why, "line %d: %.*s", e->line, (int)(n > 100 ? 100 : n), e->message ? e->message : "");
+}
+
+/* A look at the tags alone, before libxml2 sees them: libxml2 compares the attributes of a tag pairwise, so that one tag of some megabytes would hold a thread for minutes. */
+static xonce_status check_tags(const char *doc, size_t n)
+{
+    const char *p = doc, *end = doc + n;
+    while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
+        size_t left = (size_t)(end - p);
+        const char *stop_at = left >= 4 && !memcmp(p, "<!--", 4) ? "-->" : left >= 9 && !memcmp(p, "<![CDATA[", 9) ? "]]>" : left >= 2 && p[1] == '?' ? "?>" : NULL;
+        if (stop_at) {
+            const char *q = memmem(p, left, stop_at, strlen(stop_at));
+            if (!q)
+                return XONCE_OK; /* cut off: libxml2 says so better */
+            p = q + strlen(stop_at);
+            continue;
+        }
+        if (left >= 2 && p[1] == '!')
+            return xo_fail(XONCE_E_INVALID, "a document type declaration is refused");
+        char quote = 0;
+        const char *q = p + 1;
+        for (; q < end && (quote || *q != '>'); q++) {
+            if (q - p > TAG_MAX)
+                return xo_fail(XONCE_E_INVALID, "an XML tag is longer than %d bytes", TAG_MAX);
+            if (quote ? *q == quote : *q == '"' || *q == '\'')
+                quote = quote ? 0 : *q;
+        }
+        p = q;
+    }
+    return XONCE_OK;
+}
+
+/* Only UTF-8 comes through: other encodings have zero bytes or do not start with '<'. */
+static xonce_status check_bytes(const char **doc, size_t *n)
+{
+    if (*n >= 3 && !memcmp(*doc, "\xef\xbb\xbf", 3)) {
+        *doc += 3;
+        *n -= 3;
+    }
+    size_t at = 0;
+    while (at < *n && strchr(" \t\r\n", (*doc)[at]) && (*doc)[at])
+        at++;
+    if (at == *n)
+        return xo_fail(XONCE_E_INVALID, "an empty XML document");
+    if ((*doc)[at] != '<')
+        return xo_fail(XONCE_E_INVALID, "not an XML document: it starts with byte 0x%02x", (unsigned char)(*doc)[at]);
+    if (*n > INT_MAX / 2)
+        return xo_fail(XONCE_E_INVALID, "an XML document of %zu bytes is too large", *n);
+    const char *zero = memchr(*doc, 0, *n);
+    if (zero)
+        return xo_fail(XONCE_E_INVALID, "the XML document has a zero byte at offset %zu", (size_t)(zero - *doc));
+    return check_tags(*doc, *n);
+}
+
+static xonce_status run(walk *w, const char *doc, size_t n)
+{
+    xmlSAXHandler sax;
+    memset(&sax, 0, sizeof sax);
+    sax.initialized = XML_SAX2_MAGIC;
+    sax.startElementNs = on_start;
+    sax.endElementNs = on_end;
+    sax.characters = sax.ignorableWhitespace = sax.cdataBlock = on_text;
+    sax.internalSubset = on_doctype;
+    sax.serror = on_error;
+    xmlParserCtxtPtr c = xmlCreateMemoryParserCtxt(doc, (int)n);
+    if (!c)
+        return xo_nomem();
+    xmlCtxtUseOptions(c, XML_PARSE_HUGE | XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
+    *c->sax = sax;
+    c->userData = w;
+    w->parser = c;
+    xmlParseDocument(c);
+    int well_formed = c->wellFormed, no_memory = c->errNo == XML_ERR_NO_MEMORY;
+    if (c->myDoc)
+        xmlFreeDoc(c->myDoc);
+    xmlFreeParserCtxt(c);
+    if (w->status)
+        return w->status;
+    if (no_memory)
+        return xo_nomem();
+    if (!well_formed)
+        return xo_fail(XONCE_E_INVALID, "the XML is not well-formed: %s", w->why[0] ? w->why : "unknown reason");
+    return XONCE_OK;
+}
+
+xonce_status xo_xml_read(const xo_xml_shape *shape, void *arg, const char *doc, size_t n)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, initialise);
+    walk w;
+    memset(&w, 0, sizeof w);
+    w.shape = shape;
+    w.arg = arg;
+    w.field = -1;
+    w.field_depth = shape->item ? 3 : 2;
+    xonce_status st = check_bytes(&doc, &n);
+    if (!st)
+        st = run(&w, doc, n);
+    xo_buf_free(&w.text);
+    return st;
+}

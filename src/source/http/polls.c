@@ -1,0 +1,190 @@
+/* Long polls of the HTTP source. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proto/xml.h"
+#include "source/http/http.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* How many messages a poll may ask for now; 0: there is no room. */
+static size_t room(xo_http_source *s)
+{
+    size_t want = 0, batch = (size_t)s->batch;
+    pthread_mutex_lock(&s->lock);
+    size_t waiting = s->buffer.n + s->asked, all = waiting + s->out;
+    size_t average = s->body_average ? s->body_average : 1, expected = s->bytes + s->asked * average;
+    if (all + batch <= s->max_messages && waiting < s->window && expected < s->max_bytes) {
+        want = (s->max_bytes - expected) / average;
+        want = want < 1 ? 1 : want > batch ? batch : want;
+    } else if (!s->asked && !s->buffer.n && all < s->max_messages && s->bytes < s->max_bytes) {
+        want = 1; /* nearly full of what the consumer holds: never stand still */
+    }
+    s->held = !want;
+    pthread_mutex_unlock(&s->lock);
+    return want;
+}
+
+static xonce_status begin(xo_http_source *s, xo_http_poll *p, size_t want, int64_t now)
+{
+    xo_buf *target = &p->call.request; /* a GET has no body */
+    xo_buf_reset(target);
+    xo_buf_printf(target, "%s&numOfMessages=%zu", p->sub->poll_target, want);
+    if (s->wait_s > 0)
+        xo_buf_printf(target, "&waitseconds=%lld", (long long)s->wait_s);
+    xonce_status st = xo_buf_status(target);
+    if (!st)
+        st = xo_http_prepare(&p->call, &s->endpoint, "GET", target->p, s->wait_s * 1000 + s->timeout_ms);
+    if (!st && curl_multi_add_handle(s->multi, p->call.easy) != CURLM_OK)
+        st = xo_nomem();
+    if (st)
+        return st;
+    p->running = 1;
+    p->asked = want;
+    p->started = now;
+    s->asked += want;
+    return XONCE_OK;
+}
+
+static void failed(xo_http_source *s, xo_http_poll *p)
+{
+    p->next_at = xo_mono_ms() + xo_http_backoff(p->failures);
+    if (p->failures < 30)
+        p->failures++;
+    xo_http_report(s);
+}
+
+void xo_http_start_polls(xo_http_source *s, int64_t now, int64_t *next)
+{
+    size_t n = s->nsubs * (size_t)s->polls;
+    for (size_t i = 0; i < n; i++) {
+        /* subscription by subscription, so that one with a full queue leaves room to the others */
+        size_t k = (s->turn + i) % n;
+        xo_http_poll *p = &s->subs[k % s->nsubs]->polls[k / s->nsubs];
+        if (p->running)
+            continue;
+        if (p->next_at > now) {
+            if (p->next_at < *next)
+                *next = p->next_at;
+            continue;
+        }
+        size_t want = room(s);
+        if (!want)
+            break;
+        if (begin(s, p, want, now)) {
+            failed(s, p);
+            if (p->next_at < *next)
+                *next = p->next_at;
+        }
+    }
+    s->turn = n ? (s->turn + 1) % n : 0;
+}
+
+static void ended(xo_http_source *s, xo_http_poll *p)
+{
+    p->running = 0;
+    s->asked -= p->asked;
+    p->asked = 0;
+}
+
+void xo_http_cancel_polls(xo_http_source *s)
+{
+    for (size_t i = 0; i < s->nsubs; i++)
+        for (int j = 0; j < s->polls; j++) {
+            xo_http_poll *p = &s->subs[i]->polls[j];
+            if (!p->running)
+                continue;
+            curl_multi_remove_handle(s->multi, p->call.easy); /* closes the connection: that is how the endpoint learns of it */
+            ended(s, p);
+        }
+}
+
+/* An endpoint that does not wait as asked must not be asked in a tight loop. */
+static void came_empty(xo_http_source *s, xo_http_poll *p)
+{
+    int64_t now = xo_mono_ms();
+    if (now - p->started < s->wait_s * 500 || !s->wait_s) {
+        int64_t pause = (int64_t)10 << (p->quick < 7 ? p->quick : 7);
+        p->next_at = now + (pause > 1000 ? 1000 : pause);
+        p->quick++;
+        if (p->quick > 30)
+            p->quick = 30;
+    } else {
+        p->quick = 0;
+    }
+    pthread_mutex_lock(&s->lock);
+    p->sub->empty_at = now;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void came(xo_http_source *s, xo_http_poll *p, xonce_message *list, size_t count)
+{
+    size_t bytes = 0;
+    int64_t boot = xo_boot_ms();
+    xo_http_list l;
+    xo_http_list_init(&l);
+    for (xonce_message *m = list, *next; m; m = next) {
+        next = m->next;
+        m->ordered = p->sub->ordered;
+        m->polled_boot = boot;
+        bytes += m->body_len;
+        xo_http_list_append(&l, m);
+    }
+    s->body_average = (s->body_average * 7 + bytes / count + 7) / 8;
+    p->quick = 0;
+    pthread_mutex_lock(&s->lock);
+    if (s->stopping) {
+        pthread_mutex_unlock(&s->lock);
+        xo_http_list_free(&l);
+        return;
+    }
+    *s->buffer.last = l.first;
+    s->buffer.last = l.last;
+    s->buffer.n += l.n;
+    s->bytes += bytes;
+    pthread_cond_signal(&s->ready);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static xonce_status answered(xo_http_source *s, xo_http_poll *p)
+{
+    const xo_http_call *c = &p->call;
+    xonce_message *list = NULL;
+    size_t count = 0;
+    char code[64];
+    xonce_status st;
+    if (c->status >= 200 && c->status < 300) {
+        st = xo_xml_read_messages(&list, &count, p->sub->topic, c->answer.p ? c->answer.p : "", c->answer.len, c->date_ms);
+        if (st)
+            return xo_error_context("%s: %s", p->sub->what, s->endpoint.base);
+        if (count)
+            came(s, p, list, count);
+        else
+            came_empty(s, p);
+        return XONCE_OK;
+    }
+    st = xo_http_error(c, p->sub->what, code);
+    if (strcmp(code, "MessageNotExist"))
+        return st;
+    came_empty(s, p);
+    return XONCE_OK;
+}
+
+void xo_http_poll_done(xo_http_source *s, xo_http_poll *p, CURLcode rc)
+{
+    ended(s, p);
+    pthread_mutex_lock(&s->lock);
+    s->counts.polls++;
+    pthread_mutex_unlock(&s->lock);
+    p->next_at = 0;
+    xonce_status st = xo_http_finish(&p->call, rc);
+    if (st)
+        xo_error_context("%s", p->sub->what);
+    else
+        st = answered(s, p);
+    if (st)
+        failed(s, p);
+    else
+        p->failures = 0;
+    if (p->call.answer.cap > 1024 * 1024) /* a rare large answer must not stay for ever */
+        xo_buf_free(&p->call.answer);
+}

@@ -1,0 +1,37 @@
+/* Opening a source by its URI, and closing any. */
+#include "source/source.h"
+#include "base/text.h"
+#include <string.h>
+#include <strings.h>
+
+xonce_status xonce_source_open(xonce_source **out, const char *uri, const xonce_config *cfg)
+{
+    if (!out) {
+        return xo_fail(XONCE_E_INVALID, "xonce_source_open: no place for the source");
+    }
+    *out = NULL;
+    if (!uri) {
+        return xo_fail(XONCE_E_INVALID, "xonce_source_open: no URI; http://host:port?instance=MQ_INST_x is one");
+    }
+    if (strncasecmp(uri, "http://", 7) == 0 || strncasecmp(uri, "https://", 8) == 0) {
+        return xo_source_http_open(out, uri, cfg);
+    }
+    static const char *const schemes[] = {"http", "https"};
+    size_t n = strcspn(uri, ":/?#@ ");
+    char scheme[32] = "";
+    if (uri[n] == ':' && n > 0 && n < sizeof(scheme)) {
+        memcpy(scheme, uri, n);
+    }
+    const char *near = scheme[0] ? xo_nearest(scheme, schemes, 2) : NULL;
+    if (near) {
+        return xo_fail(XONCE_E_INVALID, "no source is known for \"%s:\"; did you mean %s://host:port ?", scheme, near);
+    }
+    return xo_fail(XONCE_E_INVALID, "a source URI begins with http:// or https://%s%s%s", scheme[0] ? ", not with " : "", scheme, scheme[0] ? ":" : "");
+}
+
+void xonce_source_close(xonce_source *s)
+{
+    if (s) {
+        s->ops->close(s);
+    }
+}

@@ -1,0 +1,35 @@
+/* What a source gives the consumer. Workers only drain: a source owns its threads and buffers, bounds its memory, and applies back-pressure by not asking for more. */
+#ifndef XO_SOURCE_H
+#define XO_SOURCE_H
+#include "message/message.h"
+typedef struct xo_source_ops {
+    /* Before start, once per topic. ordered: lanes are kept in order by the source as far as it can. */
+    xonce_status (*subscribe)(xonce_source *s, const char *group, const char *topic, const char *tags, int ordered);
+    xonce_status (*start)(xonce_source *s);
+    /* Up to max messages, as a list by ->next, waiting up to timeout_ms for the first. *list NULL when none came. One caller at a time. An error is permanent when again = 0
+       (credentials, unknown topic): the consumer stops. */
+    xonce_status (*poll)(xonce_source *s, size_t max, int64_t timeout_ms, xonce_message **list);
+    /* Takes the messages (list by ->next) and frees them when acknowledged. Returns at once; the work happens in the background. Any thread. */
+    void (*ack)(xonce_source *s, xonce_message *list);
+    /* Gives a message back, to come again. Any thread. */
+    void (*nack)(xonce_source *s, xonce_message *m, int64_t delay_ms);
+    /* 1 when, since the last call, the source was seen empty on every subscription and nothing is in its buffer or unsettled: the caught-up watermark may move. */
+    int (*caught_up)(xonce_source *s);
+    /* No more polls; buffered messages are given back; then acks are sent for up to timeout_ms. XONCE_E_TIMEOUT when some were not. */
+    xonce_status (*stop)(xonce_source *s, int64_t timeout_ms);
+    void (*wake)(xonce_source *s); /* any thread: a waiting poll returns */
+    void (*close)(xonce_source *s);
+} xo_source_ops;
+typedef struct {
+    uint64_t acked, ack_failed, expired, polls; /* expired: dropped from the buffer because their time was up */
+    size_t buffered, unacked;
+} xo_source_counts;
+struct xonce_source {
+    const xo_source_ops *ops;
+    const char *kind;               /* "http", "custom" */
+    int64_t keep_floor_ms;          /* never-forget: how long something can come back */
+    int max_attempts;               /* reject at this many deliveries at the latest (HTTP 280); 0 = no limit */
+    void (*counts)(xonce_source *s, xo_source_counts *out);
+};
+xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonce_config *cfg);
+#endif

@@ -1,0 +1,27 @@
+# tests/proto: see tests/local.mk for the variables
+proto_tests = tests/proto/test_sign tests/proto/test_receipt tests/proto/test_properties tests/proto/test_xml \
+	tests/proto/test_http_source tests/proto/test_producer
+check_PROGRAMS += $(proto_tests)
+TESTS += $(proto_tests)
+SANITIZER_TESTS += $(proto_tests)
+THREAD_TESTS += tests/proto/test_xml tests/proto/test_http_source tests/proto/test_producer
+EXTRA_DIST += tests/proto/http-vectors.json
+if WITH_PROGRAM
+# reads the vectors with jansson, which the program has
+proto_tests += tests/proto/test_vectors
+tests_proto_test_vectors_SOURCES = tests/proto/test_vectors.c
+tests_proto_test_vectors_CPPFLAGS = $(AM_CPPFLAGS) $(PROGRAM_CFLAGS)
+tests_proto_test_vectors_LDADD = $(CORE_LIBS) $(PROGRAM_LIBS)
+endif
+tests_proto_test_sign_SOURCES = tests/proto/test_sign.c
+tests_proto_test_sign_LDADD = $(CORE_LIBS)
+tests_proto_test_receipt_SOURCES = tests/proto/test_receipt.c
+tests_proto_test_receipt_LDADD = $(CORE_LIBS)
+tests_proto_test_properties_SOURCES = tests/proto/test_properties.c
+tests_proto_test_properties_LDADD = $(CORE_LIBS)
+tests_proto_test_xml_SOURCES = tests/proto/test_xml.c
+tests_proto_test_xml_LDADD = $(CORE_LIBS)
+tests_proto_test_http_source_SOURCES = tests/proto/test_http_source.c tests/proto/fake.c tests/proto/fake.h
+tests_proto_test_http_source_LDADD = $(CORE_LIBS)
+tests_proto_test_producer_SOURCES = tests/proto/test_producer.c tests/proto/fake.c tests/proto/fake.h
+tests_proto_test_producer_LDADD = $(CORE_LIBS)
