@@ -1,0 +1,95 @@
+/* One HTTP request at the endpoint, from its first line to its answer. */
+#ifndef XO_REQUEST_H
+#define XO_REQUEST_H
+#include "endpoint/endpoint.h"
+#include "endpoint/engine.h"
+#include "proto/xml.h"
+#include <microhttpd.h>
+
+enum { XO_REQUEST_BODY_MAX = 32 * 1024 * 1024, XO_REQUEST_DRAIN_MAX = 256 * 1024 * 1024 };
+
+struct xo_endpoint {
+    struct MHD_Daemon *daemon;
+    xo_engine *engine;
+    char *url, *instance, *data, *cert, *key;
+    int strict, secure, listen_fd;
+    xo_credentials credentials;
+    int check;                     /* signatures are checked */
+    xo_faults faults;
+    xo_link delayed;               /* with the engine's lock */
+    pthread_mutex_t lock;          /* of the numbers below */
+    pthread_cond_t idle;
+    int64_t running, requests, errors_made, cuts_made;
+};
+
+/* The codes of the protocol (docs/http-protocol.md). */
+typedef enum {
+    XO_NO_REFUSAL, XO_ACCESS_DENIED, XO_INVALID_ACCESS_KEY, XO_INTERNAL_ERROR, XO_INVALID_AUTHORIZATION, XO_INVALID_DATE, XO_BAD_ELEMENT,
+    XO_BAD_RANGE, XO_TOO_LONG, XO_INVALID_DIGEST, XO_INVALID_URL, XO_INVALID_QUERY, XO_MALFORMED_XML, XO_MISSING_AUTHORIZATION, XO_MISSING_DATE,
+    XO_MISSING_HANDLE, XO_NO_MESSAGE, XO_HANDLE_EXPIRED, XO_HANDLE_ERROR, XO_BAD_SIGNATURE, XO_TIME_EXPIRED, XO_QPS, XO_NO_TOPIC
+} xo_refusal;
+
+typedef enum { XO_TRANS_NONE, XO_TRANS_ORDER, XO_TRANS_POP, XO_TRANS_COMMIT, XO_TRANS_ROLLBACK } xo_trans;
+typedef enum { XO_SEND, XO_CONSUME, XO_ACK, XO_OTHER } xo_method;
+typedef struct {
+    char *topic, *ns, *consumer, *tag, *max, *wait; /* NULL when absent */
+    xo_trans trans;
+} xo_url;
+
+typedef enum { XO_READING, XO_WAITING, XO_WRITTEN, XO_NOT_WRITTEN, XO_POLLED } xo_stage;
+typedef struct {
+    xo_endpoint *ep;
+    struct MHD_Connection *connection;
+    char *target, *method_text;
+    xo_method method;
+    int begun;
+    xo_stage stage;
+    char id[25];              /* x-mq-request-id */
+    xo_refusal refusal;       /* found before the body was read */
+    xo_buf body;
+    int64_t received;
+    xo_url url;
+    xo_wait wait;
+    xo_poll poll;
+    const xo_tag **tags;
+    xo_send send;
+    xo_xml_send message;
+    char *properties;         /* as stored */
+    xo_group *group;
+    char **handles;
+    size_t nhandles;
+    xo_handle_state *states;
+    int unwritten, failed;    /* writes it waits for; one of them failed */
+    xo_timer delay;
+    xo_link delayed;          /* in the endpoint's list while --delay-ack holds it */
+} xo_request;
+
+/* ---- auth.c ---- */
+xo_refusal xo_auth_check(xo_request *r);   /* all that the head of a request tells */
+xo_refusal xo_digest_check(xo_request *r); /* Content-MD5 */
+/* ---- url.c ---- */
+/* Takes r->target apart; *what names the item at fault. */
+xo_refusal xo_url_parse(xo_url *u, const char *target, xo_method method, const char **what);
+void xo_url_free(xo_url *u);
+int xo_whole_number(const char *text, int64_t *out); /* 1 when it is one */
+int xo_name_ok(const char *name);
+/* Tags "a || b" into r->tags; r->poll.tags stays NULL for all. With the lock held; -1: no memory. */
+int xo_url_tags(xo_request *r, xo_topic *t);
+/* ---- answer.c ---- */
+enum MHD_Result xo_answer(xo_request *r, unsigned status, xo_buf *body); /* takes body; NULL: none */
+enum MHD_Result xo_answer_refusal(xo_request *r, xo_refusal why, ...);   /* what the refusal's text wants */
+enum MHD_Result xo_answer_fault(xo_request *r);                          /* the error of --error */
+enum MHD_Result xo_answer_sent(xo_request *r);
+enum MHD_Result xo_answer_messages(xo_request *r);
+enum MHD_Result xo_answer_handles(xo_request *r); /* 204, or Errors for what r->states tells */
+/* ---- api.c ---- */
+enum MHD_Result xo_request_run(xo_request *r);    /* all is read */
+enum MHD_Result xo_request_resume(xo_request *r); /* what it waited for has happened */
+/* ---- api_*.c ---- */
+enum MHD_Result xo_api_send(xo_request *r, xo_topic *t);
+enum MHD_Result xo_api_consume(xo_request *r, xo_topic *t);
+enum MHD_Result xo_api_acknowledge(xo_request *r, xo_topic *t);
+void xo_request_suspend(xo_request *r); /* with the lock held; no answer until xo_request_wake */
+void xo_request_wake(xo_request *r, xo_stage stage);
+void xo_api_hurry(xo_endpoint *ep); /* acknowledges that are held back happen now; with the lock held */
+#endif
