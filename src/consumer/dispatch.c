@@ -1,0 +1,165 @@
+/* The dispatcher: asks the source while there is room, and sorts what comes into the queues. */
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "consumer/parts.h"
+
+enum { POLL_MS = 1000, POLL_MAX = 256, BIGGEST_BODY = 4 << 20 };
+
+/* How many messages there is room for; 0 = none now. Bodies of up to 4 MiB never overshoot buffer.size. Lock held. */
+static size_t room(const xonce_consumer *c)
+{
+    if (c->down && (c->in_flight || xo_mono_ms() < c->retry_at)) {
+        return 0; /* one message at a time is enough to find out whether it is back */
+    }
+    if (c->in_flight >= c->buffer_messages || c->in_flight_bytes >= c->buffer_size) {
+        return 0;
+    }
+    size_t n = c->buffer_messages - c->in_flight, by_size = (c->buffer_size - c->in_flight_bytes) / BIGGEST_BODY;
+    if (by_size < n) {
+        n = by_size ? by_size : 1;
+    }
+    return c->down ? 1 : n < POLL_MAX ? n : POLL_MAX;
+}
+
+/* Waits for room. 0: stop. */
+static size_t wait_for_room(xonce_consumer *c, int64_t *idle_since)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stopping && !(n = room(c))) {
+        if (!c->full && !c->down) {
+            c->full = 1;
+            pthread_cond_broadcast(&c->work); /* who waits for a batch to fill would wait in vain */
+        }
+        xo_cond_wait_ms(&c->room, &c->lock, c->down && !c->in_flight ? c->retry_at : INT64_MAX);
+        *idle_since = xo_mono_ms();
+    }
+    if (c->stopping) {
+        n = 0;
+    }
+    c->full = 0;
+    pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
+/* 0: cannot go on. */
+static int sort_in(xonce_consumer *c, xonce_message *list)
+{
+    xo_list all = {.head = list}, back = {0};
+    size_t bytes = xo_list_bytes(&all);
+    int broken = 0;
+    for (const xonce_message *m = list; m; m = m->next) {
+        all.n++;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->polled += all.n;
+    c->in_flight += all.n;
+    c->in_flight_bytes += bytes;
+    c->last_message = xo_mono_ms();
+    for (xonce_message *m = list, *next; m; m = next) {
+        next = m->next;
+        xo_sub *s = xo_find_sub(c, m->topic);
+        if (!s || c->stopping || broken) {
+            xo_list_push(&back, m);
+        } else if (s->kind != XO_ORDERED) {
+            xo_enqueue(c, s, m);
+        } else if (xo_lane_add(c, s, m) != 0) {
+            broken = 1; /* going on would let later messages of the lane pass this one */
+            xo_list_push(&back, m);
+        }
+    }
+    pthread_cond_signal(&c->work);
+    int stopping = c->stopping;
+    pthread_mutex_unlock(&c->lock);
+    if (broken) {
+        xo_error why;
+        (void)xo_nomem();
+        xo_error_save(&why);
+        xo_consumer_die(c, &why);
+    } else if (back.n && !stopping) {
+        xo_log(XO_ERROR, "consumer", "gave back %zu messages of topics that nobody subscribed to, among them %s", back.n, back.head->topic);
+    }
+    xo_give_back(c, &back, stopping || broken ? 0 : XO_PAUSE_MAX);
+    return !broken;
+}
+
+/* After a failed poll. 0: the source will never answer. */
+static int source_failed(xonce_consumer *c, int64_t *pause)
+{
+    xo_error why;
+    xo_error_save(&why);
+    if (!why.pub.again) {
+        xo_consumer_die(c, &why);
+        return 0;
+    }
+    pthread_mutex_lock(&c->lock);
+    int news = !c->source_down;
+    c->source_down = 1;
+    pthread_mutex_unlock(&c->lock);
+    if (news) {
+        xo_log(XO_ERROR, "consumer", "the source cannot be asked: %s", why.pub.text);
+    }
+    *pause = xo_next_pause(*pause, 500);
+    int64_t until = xo_mono_ms() + *pause;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stopping && xo_mono_ms() < until) {
+        xo_cond_wait_ms(&c->room, &c->lock, until);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return 1;
+}
+
+static void source_answered(xonce_consumer *c, int64_t *pause)
+{
+    if (!*pause) {
+        return;
+    }
+    *pause = 0;
+    pthread_mutex_lock(&c->lock);
+    c->source_down = 0;
+    pthread_mutex_unlock(&c->lock);
+    xo_log(XO_INFO, "consumer", "the source answers again");
+}
+
+static int is_idle(xonce_consumer *c, int64_t *since)
+{
+    pthread_mutex_lock(&c->lock);
+    int quiet = c->in_flight == 0 && !c->down;
+    pthread_mutex_unlock(&c->lock);
+    int64_t now = xo_mono_ms();
+    if (!quiet) {
+        *since = now;
+    }
+    return quiet && now - *since >= c->idle;
+}
+
+void *xo_dispatcher_main(void *consumer)
+{
+    xonce_consumer *c = consumer;
+    int64_t pause = 0, idle_since = xo_mono_ms();
+    for (size_t n; (n = wait_for_room(c, &idle_since));) {
+        int64_t timeout = c->idle && c->idle < POLL_MS ? c->idle : POLL_MS;
+        xonce_message *list = NULL;
+        if (c->source->ops->poll(c->source, n, timeout, &list) != XONCE_OK) {
+            if (!source_failed(c, &pause)) {
+                break;
+            }
+            idle_since = xo_mono_ms();
+            continue;
+        }
+        source_answered(c, &pause);
+        if (list) {
+            (void)xo_failpoint("polled");
+            if (!sort_in(c, list)) {
+                break;
+            }
+            idle_since = xo_mono_ms();
+        } else if (c->idle && is_idle(c, &idle_since)) {
+            xo_log(XO_INFO, "consumer", "no message for %lld ms: stopping", (long long)c->idle);
+            xonce_consumer_ask_stop(c);
+            break;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,137 @@
+/* The consumer's inside: what its threads share, and who does which part. One mutex guards it all; it is never held while the source, the store,
+   a handler or the log is called. */
+#ifndef XO_CONSUMER_PARTS_H
+#define XO_CONSUMER_PARTS_H
+#include "consumer/consumer.h"
+#include "source/source.h"
+#include "store/store.h"
+#include <pthread.h>
+
+typedef struct {
+    xonce_message *head, *tail; /* by ->next */
+    size_t n;
+} xo_list;
+void xo_list_push(xo_list *l, xonce_message *m);
+void xo_list_append(xo_list *l, xo_list *more);  /* more is empty after */
+void xo_list_prepend(xo_list *l, xo_list *more); /* likewise */
+xonce_message *xo_list_pop(xo_list *l);          /* NULL when empty */
+size_t xo_list_bytes(const xo_list *l);          /* of the bodies */
+
+typedef enum { XO_LANE_READY, XO_LANE_BUSY, XO_LANE_SUSPENDED } xo_lane_state;
+/* Messages that must stay in order. It exists while it has messages or one of its messages runs, so there are never more lanes than messages in memory. */
+typedef struct xo_lane {
+    char *name;
+    xo_list waiting;
+    xo_list running;             /* lent to a worker */
+    xo_lane_state state;
+    struct xo_lane *chain;       /* hash chain */
+    struct xo_lane *prev, *next; /* in its subscription's ready or suspended queue */
+    int64_t resume_at;           /* of a suspended one */
+    int64_t pause;               /* the last suspension; 0 after progress */
+    const xonce_message *failed; /* the head that failed here, `runs` times */
+    int runs;
+} xo_lane;
+typedef struct {
+    xo_lane *head, *tail;
+} xo_lanes;
+
+typedef enum { XO_ONE, XO_MANY, XO_ORDERED } xo_sub_kind;
+typedef struct {
+    char *topic, *tags;
+    xo_sub_kind kind;
+    xonce_handler one;
+    xonce_batch_handler many;
+    void *arg;
+    xo_list waiting;             /* all but ordered */
+    xo_lane **table;             /* ordered: XO_LANE_BUCKETS chains */
+    xo_lanes ready, suspended;
+    int64_t next_resume;         /* no suspended lane is due before */
+} xo_sub;
+enum { XO_LANE_BUCKETS = 4096 };
+
+typedef enum { XO_FATE_ACK, XO_FATE_NACK, XO_FATE_HOLD } xo_fate;
+typedef struct {
+    xonce_consumer *c;
+    pthread_t thread;
+    void *state;                 /* of the user's hooks */
+    xo_sub *sub;
+    xo_item *items;              /* batch.max of them */
+    xonce_message **messages;    /* the same messages, ours to settle */
+    xo_fate *fates;
+    xo_lane **lanes;             /* ordered: the lane of each item */
+    size_t n;
+    int probing;                 /* this run finds out whether the database is back */
+    int64_t since, expires;      /* of the run that is on, monotonic; since 0 = none. Guarded by the mutex */
+} xo_worker;
+
+typedef enum { XO_NEW, XO_RUNNING, XO_ENDED } xo_phase;
+struct xonce_consumer {
+    xonce_store *store;
+    xonce_source *source;
+    xo_sub *subs;
+    size_t nsubs;
+    /* settings */
+    size_t nworkers, batch_max, buffer_messages, buffer_size;
+    int64_t linger, suspend, handler_timeout, idle, keep, prune_every;
+    int attempts, no_dedup;
+
+    int stop_asked;              /* atomic; also what spec.stopping points to */
+    int stop_pipe[2];            /* a byte wakes the control thread */
+
+    pthread_mutex_t lock;
+    pthread_cond_t work;         /* workers: something may be taken */
+    pthread_cond_t room;         /* dispatcher: room in the buffer, or the database is back */
+    pthread_cond_t tick;         /* maintenance: stop */
+    pthread_cond_t ended;        /* who waits for the end */
+    /* guarded by lock */
+    xo_phase phase;
+    int stopping, joined;
+    int64_t stop_deadline;       /* monotonic, as wished by xonce_consumer_stop */
+    xo_error failure;            /* why it cannot go on */
+    size_t waiting, in_flight, in_flight_bytes; /* waiting: in queues and lanes */
+    size_t next_sub;             /* fairness */
+    int full;                    /* the dispatcher waits for room: nobody should wait for a batch to fill */
+    int down, probing;           /* the database cannot be used */
+    int64_t retry_at, pause;
+    int put_off_streak;          /* runs in a row of which the database took nothing */
+    int source_down;
+    int64_t last_message, tx_lost_at, warned_at; /* monotonic, 0 = never */
+    uint64_t polled, fresh, duplicate, rejected, retried, conflicts, unknown_commits, replayed, pruned;
+
+    xo_worker *workers;
+    pthread_t control, dispatcher, maintenance;
+};
+
+int xo_consumer_stopping(const xonce_consumer *c);  /* without the lock */
+/* The consumer cannot go on: keeps the first error and asks to stop. */
+void xo_consumer_die(xonce_consumer *c, const xo_error *why);
+/* An exponential pause with jitter: from `first`, doubled, at most 30 s. */
+int64_t xo_next_pause(int64_t last, int64_t first);
+enum { XO_PAUSE_MAX = 30000 };
+
+/* batch.c: queues. Lock held. */
+xo_sub *xo_find_sub(xonce_consumer *c, const char *topic);
+void xo_enqueue(xonce_consumer *c, xo_sub *s, xonce_message *m); /* takes it */
+/* Fills w with work, or says at which monotonic time to look again. Messages whose time is up land in dropped. */
+size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_again);
+void xo_empty_queues(xonce_consumer *c, xo_list *out);
+/* batch.c: without the lock. Both empty the list and end its being counted as in flight. */
+void xo_give_back(xonce_consumer *c, xo_list *l, int64_t delay_ms);
+void xo_acknowledge(xonce_consumer *c, xo_list *l);
+
+/* lane.c. Lock held. */
+int xo_lane_add(xonce_consumer *c, xo_sub *s, xonce_message *m); /* -1: no memory */
+size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dropped, int64_t *look_again);
+/* After a run: what is not acknowledged stays at the head of its lane. down: the database was at fault, not the message. */
+void xo_lane_return(xonce_consumer *c, xo_worker *w, xo_list *acks, int down);
+void xo_lanes_empty(xonce_consumer *c, xo_sub *s, xo_list *out);
+
+/* threads */
+void *xo_worker_main(void *worker);
+void *xo_dispatcher_main(void *consumer);
+void *xo_maintenance_main(void *consumer);
+xonce_status xo_maintenance_check(const xonce_consumer *c); /* at start: is prune.keep long enough? */
+void xo_spec_of(const xonce_consumer *c, const xo_sub *s, void *worker, xo_spec *out);
+/* Warns at most once a minute that a run is longer than its messages' time. Lock not held. */
+void xo_warn_slow(xonce_consumer *c, const char *topic, int64_t ran_ms, int64_t over_ms);
+#endif

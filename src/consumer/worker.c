@@ -1,0 +1,256 @@
+/* A worker: takes a batch, runs it through the store to its outcome, settles it with the source. */
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "consumer/parts.h"
+
+typedef enum {
+    RUN_FINE,
+    RUN_PUT_OFF, /* it went through, but the database took none of its messages */
+    RUN_DOWN,    /* the database cannot be used now */
+    RUN_DEAD     /* it never will be like this */
+} run_kind;
+
+static run_kind judge(xonce_status st)
+{
+    switch (st) {
+    case XONCE_OK: return RUN_FINE;
+    case XONCE_E_SCHEMA:
+    case XONCE_E_AUTH:
+    case XONCE_E_NOT_FOUND:
+    case XONCE_E_INVALID: return RUN_DEAD;
+    case XONCE_E_SQL: return xo_error_class() == XO_SQL_SETUP ? RUN_DEAD : RUN_DOWN;
+    default: return RUN_DOWN;
+    }
+}
+
+int64_t xo_next_pause(int64_t last, int64_t first)
+{
+    int64_t pause = last ? last * 2 : first;
+    if (pause > XO_PAUSE_MAX) {
+        pause = XO_PAUSE_MAX;
+    }
+    return pause - (int64_t)(xo_random() % (uint64_t)(pause / 4 + 1));
+}
+
+void xo_spec_of(const xonce_consumer *c, const xo_sub *s, void *worker, xo_spec *out)
+{
+    *out = (xo_spec){.one = s->one, .many = s->many, .arg = s->arg, .worker = worker, .stopping = &c->stop_asked, .ordered = s->kind == XO_ORDERED,
+                     .no_dedup = c->no_dedup, .max_attempts = c->attempts};
+}
+
+static run_kind run(xo_worker *w, xo_error *why)
+{
+    xo_spec spec;
+    xo_spec_of(w->c, w->sub, w->state, &spec);
+    run_kind kind = judge(xo_run(w->c->store, w->items, w->n, &spec));
+    size_t put_off = 0;
+    if (kind != RUN_FINE) {
+        xo_error_save(why);
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        const xo_item *item = &w->items[i];
+        if (item->outcome != XONCE_DEFERRED) {
+            w->fates[i] = XO_FATE_ACK;
+        } else if (kind == RUN_FINE || item->failed_run) {
+            w->fates[i] = XO_FATE_NACK;
+        }
+        if (kind == RUN_FINE && item->outcome == XONCE_DEFERRED && !item->failed_run && item->error.pub.code != XONCE_OK) {
+            *why = item->error;
+            put_off++;
+        }
+    }
+    return put_off == w->n ? RUN_PUT_OFF : kind;
+}
+
+static void count(xonce_consumer *c, const xo_worker *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        const xo_item *item = &w->items[i];
+        c->fresh += item->outcome == XONCE_FRESH;
+        c->duplicate += item->outcome == XONCE_DUPLICATE;
+        c->rejected += item->outcome == XONCE_REJECTED;
+        c->retried += w->sub->kind == XO_ORDERED ? item->outcome == XONCE_DEFERRED && item->failed_run : w->fates[i] == XO_FATE_NACK;
+        c->conflicts += item->error.cls == XO_SQL_AGAIN;
+        c->unknown_commits += item->error.pub.code == XONCE_E_UNKNOWN_COMMIT;
+        if (item->error.pub.code == XONCE_E_TX_LOST) {
+            c->tx_lost_at = xo_mono_ms();
+        }
+    }
+}
+
+enum { PUT_OFF_MAX = 3 }; /* one message may be held by another process; run after run, it is the database */
+
+/* The database's state after a run. Returns 1 when it went down with it, -1 when it is back. Lock held. */
+static int database_state(xonce_consumer *c, xo_worker *w, run_kind kind)
+{
+    int was = c->down, probe = w->probing;
+    w->probing = 0;
+    if (probe) {
+        c->probing = 0;
+    }
+    c->put_off_streak = kind == RUN_PUT_OFF ? c->put_off_streak + 1 : 0;
+    if (kind == RUN_FINE) {
+        c->down = 0;
+        c->pause = 0;
+    } else if (kind == RUN_DOWN || c->put_off_streak >= PUT_OFF_MAX) {
+        c->down = 1;
+        if (probe || !was) {
+            c->pause = xo_next_pause(c->pause, 500);
+            c->retry_at = xo_mono_ms() + c->pause;
+        }
+    }
+    return c->down - was;
+}
+
+static int64_t retry_delay(const xonce_consumer *c, const xonce_message *m)
+{
+    int64_t delay = c->suspend;
+    for (int i = 1; i < m->attempt && delay < XO_PAUSE_MAX; i++) {
+        delay *= 2;
+    }
+    return delay < XO_PAUSE_MAX ? delay : XO_PAUSE_MAX;
+}
+
+static void settle(xonce_consumer *c, xo_list *acks, xo_list *nacks)
+{
+    if (acks->n) {
+        xo_acknowledge(c, acks);
+        (void)xo_failpoint("settled");
+    }
+    for (xonce_message *m; (m = xo_list_pop(nacks));) {
+        xo_list one = {.head = m, .tail = m, .n = 1};
+        xo_give_back(c, &one, retry_delay(c, m));
+    }
+}
+
+static void report(xonce_consumer *c, int change, const xo_error *why, run_kind kind)
+{
+    if (kind == RUN_DEAD) {
+        xo_consumer_die(c, why);
+    } else if (change > 0 && !xo_consumer_stopping(c)) {
+        xo_log(XO_ERROR, "consumer", "the database cannot be used, messages wait: %s", why->pub.text);
+    } else if (change < 0) {
+        xo_log(XO_INFO, "consumer", "the database is back");
+    }
+}
+
+static void work(xo_worker *w)
+{
+    xonce_consumer *c = w->c;
+    xo_error why = {.pub.code = XONCE_OK};
+    run_kind kind = run(w, &why);
+    int64_t now = xo_mono_ms(), took = now - w->since, over = now - w->expires;
+    const char *topic = w->sub->topic;
+    xo_list acks = {0}, nacks = {0}, held = {0};
+
+    pthread_mutex_lock(&c->lock);
+    w->since = 0;
+    count(c, w);
+    if (w->sub->kind == XO_ORDERED) {
+        xo_lane_return(c, w, &acks, kind == RUN_DOWN || kind == RUN_DEAD);
+    } else {
+        for (size_t i = 0; i < w->n; i++) {
+            xo_list_push(w->fates[i] == XO_FATE_ACK ? &acks : w->fates[i] == XO_FATE_NACK ? &nacks : &held, w->messages[i]);
+        }
+        c->waiting += held.n;
+        xo_list_prepend(&w->sub->waiting, &held);
+    }
+    w->n = 0;
+    int change = database_state(c, w, kind);
+    pthread_cond_signal(&c->work);
+    if (change < 0) {
+        pthread_cond_broadcast(&c->work);
+        pthread_cond_signal(&c->room);
+    }
+    pthread_mutex_unlock(&c->lock);
+
+    settle(c, &acks, &nacks);
+    report(c, change, &why, kind);
+    if (over > 0) {
+        xo_warn_slow(c, topic, took, over);
+    }
+}
+
+void xo_warn_slow(xonce_consumer *c, const char *topic, int64_t ran_ms, int64_t over_ms)
+{
+    int64_t now = xo_mono_ms();
+    pthread_mutex_lock(&c->lock);
+    int quiet = c->warned_at && now - c->warned_at < 60000;
+    if (!quiet) {
+        c->warned_at = now;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (!quiet) {
+        xo_log(XO_WARN, "consumer",
+               "topic %s: a transaction has run for %lld ms, %lld ms beyond the time for which the source keeps its messages from others: they are delivered again and"
+               " counted as duplicates. Make handlers faster or batch.max smaller",
+               topic, (long long)ran_ms, (long long)over_ms);
+    }
+}
+
+/* With the database down one worker at a time tries, when the pause is over. */
+static int may_work(const xonce_consumer *c, int64_t *look_again)
+{
+    if (!c->down) {
+        return 1;
+    }
+    if (c->probing) {
+        return 0;
+    }
+    if (xo_mono_ms() < c->retry_at) {
+        *look_again = c->retry_at;
+        return 0;
+    }
+    return 1;
+}
+
+/* Waits for work. 0: stop. */
+static int next_batch(xo_worker *w, xo_list *dropped)
+{
+    xonce_consumer *c = w->c;
+    int go = 0;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stopping) {
+        int64_t look_again = INT64_MAX;
+        if (may_work(c, &look_again)) {
+            size_t n = xo_take(c, w, dropped, &look_again);
+            if (n && c->down) {
+                c->probing = w->probing = 1;
+            }
+            if (n || dropped->n) {
+                go = 1;
+                if (c->waiting && !c->down) {
+                    pthread_cond_signal(&c->work); /* the next one */
+                }
+                break;
+            }
+        }
+        xo_cond_wait_ms(&c->work, &c->lock, look_again);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return go;
+}
+
+void *xo_worker_main(void *worker)
+{
+    xo_worker *w = worker;
+    xonce_status st = XONCE_OK;
+    w->state = xo_store_worker_start(w->c->store, &st);
+    if (st != XONCE_OK) {
+        xo_error why;
+        (void)xo_error_context("worker_start");
+        xo_error_save(&why);
+        why.pub.code = st;
+        xo_consumer_die(w->c, &why);
+        return NULL;
+    }
+    for (xo_list dropped = {0}; next_batch(w, &dropped);) {
+        xo_give_back(w->c, &dropped, 0);
+        if (w->n) {
+            work(w);
+        }
+    }
+    xo_store_worker_end(w->c->store, w->state);
+    return NULL;
+}

@@ -1,0 +1,21 @@
+# tests/consumer: see tests/local.mk for the variables
+
+if WITH_SQLITE
+consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom
+check_PROGRAMS += $(consumer_tests)
+TESTS += $(consumer_tests)
+SANITIZER_TESTS += $(consumer_tests)
+THREAD_TESTS += $(consumer_tests)
+endif
+# rig.c stands in front of xo_run, to let the database fail
+consumer_rig = tests/consumer/rig.c tests/consumer/rig.h
+consumer_ldflags = $(AM_LDFLAGS) -Wl,--wrap=xo_run
+tests_consumer_test_consumer_SOURCES = tests/consumer/test_consumer.c $(consumer_rig)
+tests_consumer_test_consumer_LDFLAGS = $(consumer_ldflags)
+tests_consumer_test_consumer_LDADD = $(CORE_LIBS)
+tests_consumer_test_ordered_SOURCES = tests/consumer/test_ordered.c $(consumer_rig)
+tests_consumer_test_ordered_LDFLAGS = $(consumer_ldflags)
+tests_consumer_test_ordered_LDADD = $(CORE_LIBS)
+tests_consumer_test_custom_SOURCES = tests/consumer/test_custom.c $(consumer_rig)
+tests_consumer_test_custom_LDFLAGS = $(consumer_ldflags)
+tests_consumer_test_custom_LDADD = $(CORE_LIBS)
