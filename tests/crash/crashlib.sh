@@ -1,0 +1,102 @@
+# What the crash tests share: payments through a faulty endpoint into a table, consumers that are killed, and a judge that asks the database.
+. "${TOP_SRCDIR:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}/tests/lib/tap.sh"
+
+export ALIBABA_CLOUD_ACCESS_KEY_ID=crash-test ALIBABA_CLOUD_ACCESS_KEY_SECRET=secret-of-the-crash-test
+GROUP=GID_crash
+FAILPOINTS="polled begun claimed handled committing commit-sent committed settled"
+if [ -n "${XONCE_LONG:-}" ]; then
+    MESSAGES=${MESSAGES:-20000} RANDOM_KILLS=${RANDOM_KILLS:-20}
+else
+    MESSAGES=${MESSAGES:-5000} RANDOM_KILLS=${RANDOM_KILLS:-8}
+fi
+AMOUNTS=$((MESSAGES * (MESSAGES + 1) / 2)) # message i books i
+SQL="INSERT INTO payments (id, amount) VALUES (:body.id, :body.amount)"
+
+# use_engine sqlite|postgres|mysql: a database with our tables and an empty table payments without any key; sets STORE
+use_engine() {
+    ENGINE=$1
+    case $ENGINE in
+        sqlite) STORE=sqlite:$T/shop.db ;;
+        *)
+            [ -z "$(servers_missing "$ENGINE")" ] || skip_all "$ENGINE needs the Debian package $(servers_missing "$ENGINE")"
+            XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
+            export XONCE_SERVERS_DIR
+            at_end servers_end
+            servers_start "$ENGINE" || bail "$ENGINE does not start"
+            STORE=$(servers_uri "$ENGINE")
+            ;;
+    esac
+    DIRECT=$STORE # the judge's way, never through a proxy
+    "$XONCE" init --store "$STORE" >"$T/init.out" 2>&1 || bail "init: $(cat "$T/init.out")"
+    judge "CREATE TABLE payments (id varchar(40), amount bigint)" >/dev/null || bail "no table"
+}
+
+# judge SQL: the database's own client answers
+judge() {
+    case $ENGINE in
+        sqlite) sqlite "$T/shop.db" "$1" ;;
+        postgres) PGOPTIONS='-c client_min_messages=error' "$(servers_postgres_bin)/psql" -XAtq -d "$DIRECT" -c "$1" ;;
+        mysql) printf '%s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)" 2>/dev/null || printf 'USE xonce; %s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)" ;;
+    esac
+}
+
+# start_endpoint ARGS...: the endpoint with the messages in it
+start_endpoint() {
+    start_serve serve --data "$T/serve" --instance MQ_INST_crash --redeliver 2s "$@" || bail "serve"
+    local i
+    for ((i = 1; i <= MESSAGES; i++)); do printf '{"body":"{\\"id\\":\\"p%d\\",\\"amount\\":%d}","key":"p%d"}\n' "$i" "$i" "$i"; done >"$T/messages"
+    "$XONCE" send --to "$SERVE_URL" --instance MQ_INST_crash --topic payments --json "$T/messages" >"$T/send.out" 2>&1 || bail "send: $(tail -n 3 "$T/send.out")"
+    is "$(tail -n 1 "$T/send.out")" "sent $MESSAGES" "$MESSAGES messages sent"
+}
+
+# consumer NAME ARGS...: one consumer process in the background
+consumer() {
+    local name=$1
+    shift
+    start "$name" "$XONCE" consume --from "$SERVE_URL" --instance MQ_INST_crash --topic payments --group "$GROUP" --store "$STORE" --sql "$SQL" \
+        --workers 2 --batch 16 "$@"
+}
+
+applied() { judge "SELECT COUNT(*) FROM payments"; }
+has_applied() {
+    local n
+    n=$(applied 2>/dev/null) && [ "${n:-0}" -ge "$1" ]
+}
+gone() { ! servers_runs "$1"; }
+# progress_or_end PID N: until N rows are there, or the process has ended
+progress_or_end() { gone "$1" || has_applied "$2"; }
+
+# Consumer A dies at each failpoint, B is killed at RANDOM_KILLS moments spread over the run.
+kill_consumers() {
+    local extra=("$@") point a b i at=0 kills=0 points=0
+    consumer b "${extra[@]}"
+    b=$STARTED
+    for point in $FAILPOINTS; do
+        XONCE_FAILPOINTS="$point=crash@$((RANDOM % 5 + 2))" consumer "a-$point" "${extra[@]}"
+        a=$STARTED
+        if wait_for 60 gone "$a"; then points=$((points + 1)); else note "failpoint $point was not reached"; fi
+        stop "$a" KILL
+    done
+    for ((i = 1; i <= RANDOM_KILLS; i++)); do
+        at=$((MESSAGES * i / (RANDOM_KILLS + 2) + RANDOM % 97))
+        wait_for 60 has_applied "$at" || break
+        stop "$b" KILL
+        kills=$((kills + 1))
+        consumer "b-$i" "${extra[@]}"
+        b=$STARTED
+    done
+    wait_for 120 has_applied "$((MESSAGES - MESSAGES / 10))"
+    stop "$b" KILL
+    KILLS=$((points + kills + 1)) POINTS=$points
+}
+
+# Lets one consumer take what is left; the last lost acks come back after 2 s.
+drain() {
+    "$XONCE" consume --from "$SERVE_URL" --instance MQ_INST_crash --topic payments --group "$GROUP" --store "$STORE" --sql "$SQL" --workers 2 --batch 32 \
+        --exit-when-idle 6s "$@" >"$T/drain.out" 2>"$T/drain.err" </dev/null || note "drain: $(tail -n 3 "$T/drain.err")"
+    note "last consumer: $(tail -n 1 "$T/drain.out")"
+}
+
+# The judge: as many rows as messages, each id once, the money right.
+count_all() { printf '%s rows, %s ids, %s booked\n' "$(applied)" "$(judge 'SELECT COUNT(DISTINCT id) FROM payments')" "$(judge 'SELECT SUM(amount) FROM payments')"; }
+balanced() { printf '%s rows, %s ids, %s booked\n' "$MESSAGES" "$MESSAGES" "$AMOUNTS"; }

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# database.sh on postgres.
+exec "$BASH" "$(dirname "$0")/database.sh" postgres

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Consumers killed, on mysql.
+exec "$BASH" "$(dirname "$0")/kill.sh" mysql

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Consumers killed, on postgres.
+exec "$BASH" "$(dirname "$0")/kill.sh" postgres

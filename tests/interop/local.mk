@@ -1,0 +1,1 @@
+# tests/interop: see tests/local.mk for the variables

@@ -1,0 +1,3 @@
+# The rules of the tree, and that the checker can fail.
+TESTS += tests/rules/rules.sh
+EXTRA_DIST += tests/rules/rules.sh tests/rules/check.sh tests/rules/strip.awk

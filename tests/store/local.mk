@@ -1,0 +1,44 @@
+# tests/store: see tests/local.mk for the variables
+
+# the conformance suite, once per engine
+check_LTLIBRARIES += tests/store/libsuite.la
+tests_store_libsuite_la_SOURCES = tests/store/suite.c tests/store/suite.h tests/store/suite_batches.c tests/store/suite_claims.c \
+	tests/store/suite_concurrency.c tests/store/suite_escapes.c tests/store/suite_refusals.c tests/store/suite_rejects.c
+suite_programs = tests/store/suite_sqlite tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain
+SUITE_LIBS = tests/store/libsuite.la $(CORE_LIBS)
+check_PROGRAMS += $(suite_programs)
+tests_store_suite_sqlite_SOURCES = tests/store/on_sqlite.c
+tests_store_suite_sqlite_LDADD = $(SUITE_LIBS)
+tests_store_suite_postgres_SOURCES = tests/store/on_postgres.c
+tests_store_suite_postgres_LDADD = $(SUITE_LIBS)
+tests_store_suite_mysql_SOURCES = tests/store/on_mysql.c
+tests_store_suite_mysql_LDADD = $(SUITE_LIBS)
+tests_store_suite_mysql_plain_SOURCES = tests/store/on_mysql_plain.c
+tests_store_suite_mysql_plain_LDADD = $(SUITE_LIBS)
+TESTS += tests/store/suite_sqlite
+SERVER_TESTS += tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain
+SANITIZER_TESTS += $(suite_programs)
+THREAD_TESTS += $(suite_programs)
+VALGRIND_TESTS += tests/store/suite_sqlite
+
+# schema, watermark and pruning over each engine that is there
+check_PROGRAMS += tests/store/test_schema
+TESTS += tests/store/test_schema
+SERVER_TESTS += tests/store/test_schema
+SANITIZER_TESTS += tests/store/test_schema
+THREAD_TESTS += tests/store/test_schema
+VALGRIND_TESTS += tests/store/test_schema
+tests_store_test_schema_SOURCES = tests/store/test_schema.c
+tests_store_test_schema_LDADD = $(CORE_LIBS)
+
+if WITH_SQLITE
+sqlite_dialect_tests = tests/store/test_dialect_sqlite tests/store/test_dialect_sqlite_values
+check_PROGRAMS += $(sqlite_dialect_tests)
+TESTS += $(sqlite_dialect_tests)
+SANITIZER_TESTS += $(sqlite_dialect_tests)
+VALGRIND_TESTS += $(sqlite_dialect_tests)
+tests_store_test_dialect_sqlite_SOURCES = tests/store/test_dialect_sqlite.c tests/store/lite.h
+tests_store_test_dialect_sqlite_LDADD = $(CORE_LIBS)
+tests_store_test_dialect_sqlite_values_SOURCES = tests/store/test_dialect_sqlite_values.c tests/store/lite.h
+tests_store_test_dialect_sqlite_values_LDADD = $(CORE_LIBS)
+endif

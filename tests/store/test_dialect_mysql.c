@@ -1,0 +1,918 @@
+/* The MySQL dialect by itself: opening, claims over two connections, guards, killed connections, joined connections, odd states left by a handler. */
+#include "my.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+/* ---- opening ---- */
+
+static xonce_status open_uri(xo_conn **c, const char *uri)
+{
+    xo_open_options o = {.cfg = cfg, .lock_ms = 1000, .connect_ms = 1000, .idle_ms = 1000};
+    ck_assert_msg(xo_uri_parse(&o.uri, uri) == XONCE_OK, "%s: %s", uri, xonce_error_last()->text);
+    xonce_status st = d->open(c, &o);
+    xo_uri_free(&o.uri);
+    return st;
+}
+
+START_TEST(bad_uris)
+{
+    static const struct {
+        const char *uri, *word;
+    } bad[] = {{"mysql://u@h", "no database"},
+               {"mysql://u@h/", "no database"},
+               {"mysql://u@h/db/x", "slash"},
+               {"mysql://u@h/db?sockett=/x", "did you mean \"socket\""},
+               {"mysql://u@h/db?ssl-verify=maybe", "0 or 1"},
+               {"mysql://u@h/db?mode=rx", "ro or rw"},
+               {"mysql://u@h/db?defaults-file=/nonexistent/my.cnf", "cannot be read"},
+               {"mysql://u@h/db?ssl-ca=/nonexistent/ca.pem", "cannot be read"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        xo_conn *c = NULL;
+        ck_assert_int_eq(open_uri(&c, bad[i].uri), XONCE_E_INVALID);
+        ck_assert_ptr_null(c);
+        ck_assert_msg(strstr(xonce_error_last()->text, bad[i].word) != NULL, "%s: %s", bad[i].uri, xonce_error_last()->text);
+    }
+}
+END_TEST
+
+START_TEST(refused_connections_say_why)
+{
+    xo_conn *c = NULL;
+    const char *user = server.user ? server.user : "root", *password = server.password ? server.password : "";
+    expect_class(try_open(&c, DB, "nobody_here", "secret-word", ""), XONCE_E_AUTH, XO_SQL_SETUP, "denied");
+    ck_assert_ptr_null(strstr(xonce_error_last()->text, "secret-word"));
+    expect_class(try_open(&c, "no_such_db", user, password, ""), XONCE_E_SQL, XO_SQL_SETUP, "Unknown database");
+    ck_assert_ptr_null(c);
+    expect_class(open_uri(&c, "mysql://u@localhost/db?socket=/nonexistent/s"), XONCE_E_CONNECT, XO_SQL_LOST, "/nonexistent/s");
+    expect_class(open_uri(&c, "mysql://u@127.0.0.1:1/db"), XONCE_E_CONNECT, XO_SQL_LOST, "127.0.0.1:1");
+    ck_assert_ptr_null(c);
+}
+END_TEST
+
+/* A server that takes the connection and then says nothing. */
+START_TEST(silent_servers_time_out)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(fd, 4), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    char uri[80];
+    xo_conn *c = NULL;
+    snprintf(uri, sizeof uri, "mysql://u@127.0.0.1:%d/db", ntohs(a.sin_port));
+    int64_t from = xo_mono_ms();
+    expect_class(open_uri(&c, uri), XONCE_E_CONNECT, XO_SQL_LOST, "127.0.0.1");
+    ck_assert_int_lt(xo_mono_ms() - from, 10000);
+    close(fd);
+}
+END_TEST
+
+static int keep_text(const xonce_row *r, void *arg)
+{
+    snprintf(arg, 256, "%s", r->text[0] ? r->text[0] : "NULL");
+    return 0;
+}
+
+static void session_value(xo_conn *c, const char *name, char out[256])
+{
+    char sql[80];
+    snprintf(sql, sizeof sql, "SELECT @@session.%s", name);
+    xo_sql *s = make_sql(sql);
+    ck_assert_msg(d->query(c, s, NULL, 0, keep_text, out, NULL) == XONCE_OK, "%s", xonce_error_last()->text);
+    xo_sql_free(s);
+}
+
+START_TEST(settings_of_the_session)
+{
+    char v[256];
+    raw("SET GLOBAL sql_mode = 'ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'");
+    xo_conn *c = open_db(2500);
+    raw("SET GLOBAL sql_mode = DEFAULT");
+    session_value(c, "sql_mode", v);
+    ck_assert_msg(strstr(v, "STRICT_ALL_TABLES") && strstr(v, "ERROR_FOR_DIVISION_BY_ZERO"), "%s", v);
+    session_value(c, "autocommit", v);
+    ck_assert_str_eq(v, "0");
+    session_value(c, "time_zone", v);
+    ck_assert_str_eq(v, "+00:00");
+    session_value(c, "innodb_lock_wait_timeout", v);
+    ck_assert_str_eq(v, "3");
+    session_value(c, "character_set_client", v);
+    ck_assert_str_eq(v, "utf8mb4");
+    xo_my *m = (xo_my *)c;
+    session_value(c, m->server_maria && m->version < 110100 ? "tx_isolation" : "transaction_isolation", v);
+    ck_assert_str_eq(v, "READ-COMMITTED");
+    if (m->server_maria) {
+        session_value(c, "idle_transaction_timeout", v);
+        ck_assert_str_eq(v, "30");
+    }
+    ck_assert_int_eq(c->in_tx, 0);
+    ck_assert_int_eq(m->my->server_status & SERVER_STATUS_IN_TRANS, 0);
+    ck_assert_int_eq(d->usable(c), 1);
+    d->close(c);
+}
+END_TEST
+
+START_TEST(passwords_from_file_and_environment)
+{
+    char path[] = "/tmp/xonce-my-XXXXXX", query[80];
+    xo_conn *c = NULL;
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    static const char text[] = "[client]\npassword=from-file\ndefault-character-set=latin1\n";
+    ck_assert_int_eq(write(fd, text, sizeof text - 1), (ssize_t)sizeof text - 1);
+    close(fd);
+    raw("DROP USER IF EXISTS xonce_pw");
+    raw("CREATE USER xonce_pw IDENTIFIED BY 'from-file'");
+    raw("GRANT ALL ON xonce_dialect.* TO xonce_pw");
+    snprintf(query, sizeof query, "&defaults-file=%s", path);
+    ck_assert_msg(try_open(&c, DB, "xonce_pw", "", query) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_str_eq(mysql_character_set_name(((xo_my *)c)->my), "utf8mb4");
+    d->close(c);
+    ck_assert_int_eq(try_open(&c, DB, "xonce_pw", "", ""), XONCE_E_AUTH);
+    setenv("MYSQL_PWD", "from-file", 1);
+    ck_assert_msg(try_open(&c, DB, "xonce_pw", "", "") == XONCE_OK, "%s", xonce_error_last()->text);
+    unsetenv("MYSQL_PWD");
+    d->close(c);
+    raw("DROP USER xonce_pw");
+    unlink(path);
+}
+END_TEST
+
+START_TEST(read_only_is_said)
+{
+    xo_open_options o = options_for(DB, server.user ? server.user : "root", server.password ? server.password : "", "", 1000);
+    xo_conn *c = NULL;
+    o.read_only = 1;
+    ck_assert_msg(d->open(&c, &o) == XONCE_OK, "%s", xonce_error_last()->text);
+    xo_uri_free(&o.uri);
+    begin(c);
+    expect_class(run(c, "INSERT INTO t (a) VALUES (1)"), XONCE_E_SQL, XO_SQL_SETUP, "READ ONLY");
+    d->rollback(c);
+    ck_assert_int_eq(c->lost, 0);
+    d->close(c);
+}
+END_TEST
+
+/* ---- claims ---- */
+
+START_TEST(claims_and_duplicates)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    int64_t now = 0, wall = xo_now_ms();
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "b#g"), 1);
+    committed(c);
+    begin(c);
+    xo_claim r[] = {row("a#g"), row("b#g"), row("c#g"), row("d#g")};
+    r[2].topic = "other";
+    ck_assert_msg(d->claim(c, "g", r, 4, &now) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert(llabs(now - wall) < 60000);
+    ck_assert(r[0].fresh && !r[1].fresh && r[2].fresh && r[3].fresh);
+    ck_assert_int_eq(d->read_back(c, "g", r, 4), XONCE_OK);
+    ck_assert_int_eq(r[1].found, 1);
+    ck_assert_str_eq(r[1].found_digest, DIGEST);
+    ck_assert_str_eq(r[1].found_topic, "orders");
+    committed(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 4);
+    expect_text("SELECT CONCAT_WS(',', consumer_group, message_id, topic_name, queue_id, `offset`, broker_name, store_time, COALESCE(log_offset, 'null'), digest) FROM transaction_record "
+                "WHERE message_id = 'c#g'",
+                "g,c#g,other,3,7,b,5,null,0123456789ABCDEF0123456789ABCDEF");
+    ck_assert(llabs(number("SELECT ctime FROM transaction_record WHERE message_id = 'c#g'") - wall) < 60000);
+    begin(c); /* all are there, and the time comes nevertheless */
+    now = 0;
+    ck_assert_msg(d->claim(c, "g", r, 4, &now) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert(!r[0].fresh && !r[1].fresh && !r[2].fresh && !r[3].fresh && llabs(now - wall) < 60000);
+    /* another group's key is another row's, also when the bytes are the same */
+    ck_assert_int_eq(d->read_back(c, "h", &r[0], 1), XONCE_OK);
+    ck_assert_int_eq(r[0].found, 0);
+    d->rollback(c);
+    d->close(c);
+}
+END_TEST
+
+START_TEST(many_claims_at_once)
+{
+    enum { N = 1300 };
+    use_dialect(dialects[_i]);
+    static char key[N][16];
+    static xo_claim r[N];
+    xo_conn *c = open_db(1000);
+    for (int i = 0; i < N; i++) {
+        snprintf(key[i], sizeof key[i], "m%05d#g", i);
+        r[i] = row(key[i]);
+    }
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", key[700]), 1);
+    ck_assert_int_eq(claim(c, "g", key[3]), 1);
+    committed(c);
+    begin(c);
+    ck_assert_msg(d->claim(c, "g", r, N, NULL) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_int_eq(d->read_back(c, "g", r, N), XONCE_OK);
+    for (int i = 0; i < N; i++)
+        ck_assert_msg(r[i].fresh == (i != 3 && i != 700) && (r[i].fresh || r[i].found), "row %d", i);
+    committed(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), N);
+    d->close(c);
+}
+END_TEST
+
+START_TEST(vendor_table)
+{
+    use_dialect(dialects[_i]);
+    raw("DROP TABLE transaction_record");
+    raw(VENDOR_TABLE("VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin"));
+    xo_conn *c = open_db(1000);
+    xo_layout l = {0};
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "a#g"), 1);
+    ck_assert_int_eq(claim(c, "g", "a#g"), 0);
+    committed(c);
+    ck_assert_int_eq(d->layout(c, &l), XONCE_OK);
+    ck_assert(l.exists && !l.has_ours);
+    raw("ALTER TABLE transaction_record ADD COLUMN store_time BIGINT NULL, ADD COLUMN log_offset BIGINT NULL, ADD COLUMN digest CHAR(32) NULL");
+    ck_assert_int_eq(d->layout(c, &l), XONCE_OK);
+    ck_assert(l.exists && l.has_ours);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "b#g"), 1);
+    ck_assert_int_eq(claim(c, "g", "a#g"), 0);
+    committed(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record WHERE digest IS NULL"), 1);
+    raw("DROP TABLE transaction_record");
+    ck_assert_int_eq(d->layout(c, &l), XONCE_OK);
+    ck_assert_int_eq(l.exists, 0);
+    begin(c);
+    xo_claim r = row("c#g");
+    xonce_status st = d->claim(c, "g", &r, 1, NULL);
+    ck_assert_msg(xo_error_class() == XO_SQL_SETUP && st != XONCE_OK, "%s", xonce_error_last()->text);
+    d->rollback(c);
+    d->close(c);
+    c = open_db(1000);
+    begin(c);
+    expect_class(d->claim(c, "g", &r, 1, NULL), XONCE_E_SCHEMA, XO_SQL_SETUP, "xonce init");
+    d->close(c);
+}
+END_TEST
+
+static xonce_status claim_status(xo_conn *c, const char *key)
+{
+    xo_claim r[] = {row(key), row("z#g")};
+    return d->claim(c, "g", r, 2, NULL);
+}
+
+/* The id is free, but the primary key is not: after a restore, say. */
+START_TEST(lagging_auto_increment)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    raw("INSERT INTO transaction_record (message_id, ctime, queue_id, `offset`) VALUES ('old1#g', 1, 0, 0), ('old2#g', 1, 0, 0)");
+    long long next = number("SELECT auto_increment FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'transaction_record'");
+    char sql[120];
+    snprintf(sql, sizeof sql, "UPDATE transaction_record SET id = %lld WHERE message_id = 'old1#g'", next);
+    raw(sql);
+    snprintf(sql, sizeof sql, "UPDATE transaction_record SET id = %lld WHERE message_id = 'old2#g'", next + 1);
+    raw(sql);
+    begin(c);
+    expect_class(claim_status(c, "m1#g"), XONCE_E_SQL, XO_SQL_OTHER, "not because of its id");
+    d->rollback(c);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "old1#h"), 1);
+    d->rollback(c);
+    d->close(c);
+}
+END_TEST
+
+/* INSERT IGNORE makes a warning of a trigger's error, and cuts what does not fit. */
+START_TEST(what_ignore_would_hide)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    raw("CREATE TRIGGER no_m1 BEFORE INSERT ON transaction_record FOR EACH ROW IF NEW.message_id = 'm1#g' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'swallowed'; END IF");
+    begin(c);
+    expect_class(claim_status(c, "m1#g"), XONCE_E_SQL, XO_SQL_OTHER, "swallowed");
+    d->rollback(c);
+    raw("DROP TRIGGER no_m1");
+    raw("CREATE TRIGGER rename_m1 BEFORE INSERT ON transaction_record FOR EACH ROW SET NEW.message_id = REPLACE(NEW.message_id, 'm1', 'm9')");
+    if (_i == 0) {
+        begin(c);
+        expect_class(claim_status(c, "m1#g"), XONCE_E_SQL, XO_SQL_OTHER, "another id");
+        d->rollback(c);
+    }
+    raw("DROP TRIGGER rename_m1");
+    raw("ALTER TABLE transaction_record MODIFY topic_name VARCHAR(3) NOT NULL");
+    begin(c);
+    xonce_status st = claim_status(c, "m1#g");
+    ck_assert_msg(st == XONCE_E_SQL && strstr(xonce_error_last()->text, "topic_name"), "%s", xonce_error_last()->text);
+    d->rollback(c);
+    raw("ALTER TABLE transaction_record MODIFY topic_name VARCHAR(255) CHARACTER SET latin1 NOT NULL");
+    begin(c);
+    xo_claim r = row("m2#g");
+    r.topic = "\xe4\xb8\xad";
+    st = d->claim(c, "g", &r, 1, NULL);
+    ck_assert_msg(st == XONCE_E_SQL && strstr(xonce_error_last()->text, "topic_name"), "%s", xonce_error_last()->text);
+    d->rollback(c);
+    char long_topic[300];
+    memset(long_topic, 'x', sizeof long_topic);
+    long_topic[299] = 0;
+    r.topic = long_topic;
+    begin(c);
+    ck_assert_int_eq(d->claim(c, "g", &r, 1, NULL), XONCE_E_INVALID);
+    d->rollback(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 0);
+    d->close(c);
+}
+END_TEST
+
+/* The vendor's collation takes order-AB for order-ab: refused, but not a duplicate; the rest of the batch is not held up. */
+START_TEST(folding_key_is_no_duplicate)
+{
+    use_dialect(dialects[_i]);
+    raw("DROP TABLE transaction_record");
+    raw(VENDOR_TABLE("VARCHAR(255)"));
+    xo_conn *c = open_db(1000);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "order-ab#g"), 1);
+    committed(c);
+    begin(c);
+    xo_claim r[] = {row("a#g"), row("order-AB#g"), row("z#g")};
+    ck_assert_msg(d->claim(c, "g", r, 3, NULL) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_int_eq(d->read_back(c, "g", r, 3), XONCE_OK);
+    ck_assert(r[0].fresh && !r[1].fresh && !r[1].found && r[2].fresh);
+    d->rollback(c);
+    d->close(c);
+}
+END_TEST
+
+/* ---- two connections ---- */
+
+typedef struct {
+    xo_conn *c;
+    const char *key;
+    int result; /* as claim(); -2: an error */
+    xo_sql_class cls;
+} waiter;
+
+static void *claim_in_thread(void *arg)
+{
+    waiter *w = arg;
+    xo_claim r = row(w->key);
+    w->result = -2;
+    xonce_status st = d->claim(w->c, "g", &r, 1, NULL);
+    if (st == XONCE_OK && !r.fresh)
+        st = d->read_back(w->c, "g", &r, 1);
+    w->cls = xo_error_class();
+    if (st == XONCE_OK)
+        w->result = r.fresh ? 1 : r.found ? 0 : -1;
+    return NULL;
+}
+
+static void second_copy(int commits, int want)
+{
+    xo_conn *a = open_db(5000), *b = open_db(5000);
+    waiter w = {.c = b, .key = "m#g"};
+    pthread_t t;
+    begin(a);
+    begin(b);
+    ck_assert_int_eq(claim(a, "g", "m#g"), 1);
+    pthread_create(&t, NULL, claim_in_thread, &w);
+    wait_for_lock_wait();
+    if (commits)
+        committed(a);
+    else
+        d->rollback(a);
+    pthread_join(t, NULL);
+    ck_assert_int_eq(w.result, want);
+    committed(b);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 1);
+    d->close(a);
+    d->close(b);
+}
+
+START_TEST(second_copy_waits)
+{
+    use_dialect(dialects[_i]);
+    second_copy(1, 0);
+    raw("DELETE FROM transaction_record");
+    second_copy(0, 1);
+}
+END_TEST
+
+START_TEST(waiting_is_bounded)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *a = open_db(1000), *b = open_db(1000);
+    begin(a);
+    begin(b);
+    ck_assert_int_eq(claim(a, "g", "m#g"), 1);
+    xo_claim r = row("m#g");
+    int64_t from = xo_mono_ms();
+    expect_class(d->claim(b, "g", &r, 1, NULL), XONCE_E_CONFLICT, XO_SQL_AGAIN, "1205");
+    ck_assert_int_lt(xo_mono_ms() - from, 10000);
+    ck_assert_int_eq(xonce_error_last()->again, 1);
+    expect_class(run(b, "INSERT INTO t (a) VALUES (1)"), XONCE_E_CONFLICT, XO_SQL_AGAIN, "rolled back");
+    ck_assert_int_eq(commit(b), XONCE_E_CONFLICT);
+    d->rollback(b);
+    begin(b);
+    ran(b, "INSERT INTO t (a) VALUES (1)");
+    committed(b);
+    d->close(a);
+    d->close(b);
+}
+END_TEST
+
+/* ---- deadlock ---- */
+
+typedef struct {
+    MYSQL *my;
+    const char *sql;
+    unsigned err;
+} native_call;
+
+static void *call_in_thread(void *arg)
+{
+    native_call *n = arg;
+    n->err = mysql_query(n->my, n->sql) == 0 ? 0 : mysql_errno(n->my);
+    return NULL;
+}
+
+/* c, which has locked row 1, is made the victim: the other side has changed more rows. Returns the error that c's statement on row 2 got. */
+static unsigned deadlock(MYSQL *mine, xo_conn *c)
+{
+    MYSQL *other = raw_open(DB);
+    native_call n = {.my = other, .sql = "UPDATE t SET b = 'other' WHERE a = 1"};
+    pthread_t t;
+    unsigned err = 0;
+    raw_on(other, "SET autocommit = 0");
+    raw_on(other, "UPDATE t SET b = 'other' WHERE a >= 2");
+    pthread_create(&t, NULL, call_in_thread, &n);
+    wait_for_lock_wait();
+    if (mine) {
+        err = mysql_query(mine, "UPDATE t SET b = 'mine' WHERE a = 2") == 0 ? 0 : mysql_errno(mine);
+    } else {
+        expect_class(run(c, "UPDATE t SET b = 'mine' WHERE a = 2"), XONCE_E_CONFLICT, XO_SQL_AGAIN, "1213");
+        err = (unsigned)xonce_error_last()->native;
+    }
+    pthread_join(t, NULL);
+    ck_assert_uint_eq(n.err, 0);
+    raw_on(other, "ROLLBACK");
+    mysql_close(other);
+    return err;
+}
+
+static void fill_t(void)
+{
+    raw("DELETE FROM t");
+    raw("INSERT INTO t (a) VALUES (1), (2), (3), (4), (5), (6), (7), (8)");
+}
+
+START_TEST(deadlock_ends_the_transaction)
+{
+    use_dialect(dialects[_i]);
+    fill_t();
+    xo_conn *c = open_db(5000);
+    begin(c);
+    ran(c, "UPDATE t SET b = 'mine' WHERE a = 1");
+    ck_assert_uint_eq(deadlock(NULL, c), 1213);
+    expect_class(run(c, "INSERT INTO t (a) VALUES (100)"), XONCE_E_CONFLICT, XO_SQL_AGAIN, "1213");
+    ck_assert_ptr_null(d->native(c));
+    ck_assert_int_eq(d->savepoint(c, XO_SAVE), XONCE_E_CONFLICT);
+    ck_assert_int_eq(commit(c), XONCE_E_CONFLICT);
+    d->rollback(c);
+    ck_assert_int_eq(c->lost, 0);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM t WHERE b IS NOT NULL OR a = 100"), 0);
+    begin(c);
+    ran(c, "INSERT INTO t (a) VALUES (100)");
+    committed(c);
+    d->close(c);
+}
+END_TEST
+
+START_TEST(swallowed_deadlock)
+{
+    use_dialect(dialects[_i]);
+    for (int goes_on = 0; goes_on < 2; goes_on++) {
+        fill_t();
+        xo_conn *c = open_db(5000);
+        begin(c);
+        ck_assert_int_eq(claim(c, "g", "m#g"), 1);
+        MYSQL *my = d->native(c);
+        ck_assert_ptr_nonnull(my);
+        ck_assert_int_eq(c->lent, 1);
+        raw_on(my, "UPDATE t SET b = 'mine' WHERE a = 1");
+        ck_assert_uint_eq(deadlock(my, c), 1213);
+        if (goes_on) {
+            raw_on(my, "INSERT INTO t (a) VALUES (100)");
+            ck_assert_int_eq(commit(c), XONCE_E_TX_LOST);
+            ck_assert_int_eq(c->escaped, 1);
+        } else {
+            expect_class(d->after_lent(c), XONCE_E_CONFLICT, XO_SQL_AGAIN, "1213");
+            ck_assert_int_eq(commit(c), XONCE_E_CONFLICT);
+        }
+        d->rollback(c);
+        ck_assert_int_eq(number("SELECT COUNT(*) FROM t WHERE a = 100"), 0);
+        ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 0);
+        d->close(c);
+    }
+}
+END_TEST
+
+/* ---- a handler that ends the transaction ---- */
+
+static void ends(const char *const *sql, size_t n, const char *what)
+{
+    xo_conn *c = open_db(1000);
+    raw("DELETE FROM transaction_record");
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "m#g"), 1);
+    MYSQL *my = d->native(c);
+    for (size_t i = 0; i < n; i++)
+        raw_on(my, sql[i]);
+    xonce_status seen = d->after_lent(c), st = commit(c);
+    ck_assert_msg(st == XONCE_E_TX_LOST, "%s: %d %s", what, (int)st, xonce_error_last()->text);
+    ck_assert_msg(seen == XONCE_E_TX_LOST || seen == XONCE_OK, "%s: %d", what, (int)seen);
+    ck_assert_int_eq(c->escaped, 1);
+    d->rollback(c);
+    if (!c->lost) {
+        begin(c);
+        ck_assert_int_eq(c->escaped, 0);
+        ran(c, "SELECT 1");
+        committed(c);
+    }
+    d->close(c);
+}
+
+START_TEST(handler_ends_the_transaction)
+{
+    static const char *const commit_sql[] = {"COMMIT"}, *const rollback_sql[] = {"ROLLBACK"}, *const begin_sql[] = {"COMMIT", "BEGIN"},
+                      *const start_sql[] = {"START TRANSACTION"}, *const ddl[] = {"CREATE TABLE made (a INT)"}, *const on[] = {"SET autocommit = 1"},
+                      *const busy[] = {"ROLLBACK", "INSERT INTO t (a) VALUES (50)"};
+    use_dialect(dialects[_i]);
+    ends(commit_sql, 1, "COMMIT");
+    ends(rollback_sql, 1, "ROLLBACK");
+    ends(begin_sql, 2, "COMMIT; BEGIN");
+    ends(start_sql, 1, "START TRANSACTION");
+    ends(ddl, 1, "DDL");
+    ends(on, 1, "autocommit=1");
+    ends(busy, 2, "ROLLBACK; INSERT");
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM t"), 0);
+    raw("DROP TABLE made");
+}
+END_TEST
+
+START_TEST(guarded_handler_commits)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    for (int round = 0; round < 3; round++) {
+        char key[16], sql[64];
+        snprintf(key, sizeof key, "m%d#g", round);
+        begin(c);
+        ck_assert_int_eq(claim(c, "g", key), 1);
+        MYSQL *my = d->native(c);
+        snprintf(sql, sizeof sql, "INSERT INTO t (a) VALUES (%d)", round);
+        raw_on(my, sql);
+        raw_on(my, "SAVEPOINT mine");
+        raw_on(my, "INSERT INTO t (a) VALUES (99)");
+        raw_on(my, "ROLLBACK TO SAVEPOINT mine");
+        ck_assert_ptr_eq(d->native(c), my);
+        ck_assert_int_eq(d->after_lent(c), XONCE_OK);
+        committed(c);
+        ck_assert_int_eq(c->lent, 0);
+    }
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM t"), 3);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 3);
+    d->close(c);
+}
+END_TEST
+
+/* DDL and CALL through run(): the guard is set by itself. */
+START_TEST(statements_that_may_commit)
+{
+    use_dialect(dialects[_i]);
+    raw("CREATE PROCEDURE two_results() BEGIN SELECT 1; INSERT INTO t (a) VALUES (60); SELECT 2, 3; END");
+    raw("CREATE PROCEDURE ends_it() BEGIN COMMIT; INSERT INTO t (a) VALUES (61); END");
+    xo_conn *c = open_db(1000);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "a#g"), 1);
+    ran(c, "CALL two_results()");
+    ck_assert_int_eq(c->lent, 1);
+    committed(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM t WHERE a = 60"), 1);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "b#g"), 1);
+    ran(c, "CALL ends_it()");
+    ck_assert_int_eq(commit(c), XONCE_E_TX_LOST);
+    d->rollback(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM t WHERE a = 61"), 0);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "c#g"), 1);
+    ran(c, "CREATE TABLE by_ddl (a INT)");
+    ck_assert_int_eq(commit(c), XONCE_E_TX_LOST);
+    d->close(c);
+}
+END_TEST
+
+START_TEST(savepoints_of_messages)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "m#g"), 1);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(d->savepoint(c, XO_SAVE), XONCE_OK);
+        char sql[64];
+        snprintf(sql, sizeof sql, "INSERT INTO t (a) VALUES (%d)", i);
+        if (i % 2)
+            raw_on(d->native(c), sql);
+        else
+            ran(c, sql);
+        if (i >= 2) {
+            ck_assert_int_eq(run(c, "INSERT INTO t (a) VALUES (0)"), XONCE_E_SQL);
+            ck_assert_int_eq(xo_error_class(), XO_SQL_DATA);
+            ck_assert_int_eq(d->savepoint(c, XO_ROLLBACK_TO), XONCE_OK);
+        }
+        ck_assert_msg(d->savepoint(c, XO_RELEASE) == XONCE_OK, "%s", xonce_error_last()->text);
+    }
+    committed(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM t"), 2);
+    begin(c);
+    ck_assert_int_eq(d->savepoint(c, XO_SAVE), XONCE_OK);
+    raw_on(d->native(c), "COMMIT");
+    ck_assert_int_eq(d->savepoint(c, XO_RELEASE), XONCE_E_TX_LOST);
+    ck_assert_int_eq(c->escaped, 1);
+    d->rollback(c);
+    d->close(c);
+}
+END_TEST
+
+/* ---- what a handler may leave on the handle ---- */
+
+typedef struct {
+    xo_conn *c;
+    MYSQL *my;
+    MYSQL_RES *res;
+    MYSQL_STMT *stmt;
+} odd;
+
+static odd odd_begin(const char *key)
+{
+    odd o = {.c = open_db(1000)};
+    begin(o.c);
+    ck_assert_int_eq(claim(o.c, "g", key), 1);
+    o.my = d->native(o.c);
+    ck_assert_ptr_nonnull(o.my);
+    raw_on(o.my, "INSERT INTO t (a) VALUES (1)");
+    return o;
+}
+
+/* Either it says that it is committed and it is, or it says not and nothing is there. */
+static void odd_end(odd *o, int must_commit)
+{
+    xonce_status st = d->after_lent(o->c);
+    if (st == XONCE_OK)
+        st = commit(o->c);
+    ck_assert_msg(!must_commit || st == XONCE_OK, "%s", xonce_error_last()->text);
+    if (st != XONCE_OK)
+        d->rollback(o->c);
+    ck_assert_int_ne(st, XONCE_E_TX_LOST);
+    if (o->res)
+        mysql_free_result(o->res);
+    if (o->stmt)
+        mysql_stmt_close(o->stmt);
+    if (!o->c->lost) {
+        begin(o->c);
+        ck_assert_int_eq(claim(o->c, "g", "after#g"), 1);
+        d->rollback(o->c);
+    }
+    d->close(o->c);
+    for (int i = 0; i < 500 && st != XONCE_OK && number("SELECT COUNT(*) FROM information_schema.innodb_trx") > 0; i++)
+        xo_pause_ms(10);
+    long long want = st == XONCE_OK;
+    if (st != XONCE_E_UNKNOWN_COMMIT) {
+        ck_assert_int_eq(number("SELECT COUNT(*) FROM t"), want);
+        ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), want);
+    }
+    raw("DELETE FROM t");
+    raw("DELETE FROM transaction_record");
+}
+
+START_TEST(results_left_unread)
+{
+    use_dialect(dialects[_i]);
+    odd o = odd_begin("a#g");
+    ck_assert_int_eq(mysql_query(o.my, "SELECT 1 UNION SELECT 2"), 0);
+    odd_end(&o, 1);
+    o = odd_begin("b#g");
+    ck_assert_int_eq(mysql_query(o.my, "SELECT 1; SELECT 2; SELECT 3"), 0);
+    odd_end(&o, 1);
+    o = odd_begin("c#g");
+    ck_assert_int_eq(mysql_query(o.my, "SELECT 1 UNION SELECT 2"), 0);
+    o.res = mysql_use_result(o.my);
+    odd_end(&o, 0);
+    o = odd_begin("d#g");
+    ck_assert_int_eq(mysql_send_query(o.my, "SELECT 1", 8), 0);
+    xo_pause_ms(_i ? 100 : 0); /* the answer may have come, or not yet */
+    odd_end(&o, 0);
+    o = odd_begin("e#g");
+    o.stmt = mysql_stmt_init(o.my);
+    ck_assert_int_eq(mysql_stmt_prepare(o.stmt, "SELECT 1", 8), 0);
+    ck_assert_int_eq(mysql_stmt_execute(o.stmt), 0);
+    odd_end(&o, 0);
+}
+END_TEST
+
+START_TEST(session_left_changed)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "a#g"), 1);
+    ck_assert_int_eq(mysql_select_db(d->native(c), "information_schema"), 0);
+    committed(c);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "b#g"), 1);
+    ran(c, "INSERT INTO t (a) VALUES (1)");
+    raw_on(d->native(c), "USE information_schema");
+    ck_assert_int_eq(claim(c, "g", "c#g"), 1);
+    committed(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 3);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "d#g"), 1);
+    ck_assert_int_eq(mysql_reset_connection(d->native(c)), 0);
+    ck_assert_int_eq(d->after_lent(c), XONCE_E_TX_LOST);
+    d->rollback(c);
+    ck_assert_int_eq(c->lost, 1);
+    ck_assert_int_eq(d->usable(c), 0);
+    d->close(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 3);
+}
+END_TEST
+
+/* ---- lost connections ---- */
+
+START_TEST(killed_before_commit)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "m#g"), 1);
+    kill_connection(c);
+    ck_assert_int_eq(d->usable(c), 0);
+    expect_class(run(c, "INSERT INTO t (a) VALUES (1)"), XONCE_E_CONNECT, XO_SQL_LOST, "");
+    ck_assert_int_eq(c->lost, 1);
+    d->rollback(c);
+    expect_class(d->begin(c), XONCE_E_CONNECT, XO_SQL_LOST, "lost");
+    d->close(c);
+    c = open_db(1000);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "m#g"), 1);
+    kill_connection(c);
+    ck_assert_int_eq(commit(c), XONCE_E_UNKNOWN_COMMIT);
+    ck_assert_int_eq(c->lost, 1);
+    d->rollback(c);
+    d->close(c);
+    c = open_db(1000);
+    begin(c);
+    ck_assert_int_eq(claim(c, "g", "m#g"), 1);
+    ck_assert_ptr_nonnull(d->native(c));
+    kill_connection(c);
+    expect_class(d->after_lent(c), XONCE_E_CONNECT, XO_SQL_LOST, "");
+    d->rollback(c);
+    d->close(c);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 0);
+}
+END_TEST
+
+START_TEST(lost_answer_to_commit)
+{
+    use_dialect(dialects[_i]);
+    for (int lent = 0; lent < 2; lent++) {
+        xo_conn *c = open_db(1000);
+        raw("DELETE FROM transaction_record");
+        begin(c);
+        ck_assert_int_eq(claim(c, "g", "m#g"), 1);
+        if (lent)
+            raw_on(d->native(c), "INSERT INTO t (a) VALUES (1)");
+        ck_assert_int_eq(xo_failpoints_load("commit-sent=error"), XONCE_OK);
+        ck_assert_int_eq(commit(c), XONCE_E_UNKNOWN_COMMIT);
+        ck_assert_int_eq(xo_error_class(), XO_SQL_LOST);
+        ck_assert_int_eq(xo_failpoints_load(""), XONCE_OK);
+        ck_assert_int_eq(c->lost, 1);
+        d->rollback(c);
+        d->close(c);
+        /* the key answers: the claim waits for the lost one, if it still runs */
+        c = open_db(5000);
+        begin(c);
+        int fresh = claim(c, "g", "m#g");
+        ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), !fresh);
+        d->rollback(c);
+        d->close(c);
+    }
+}
+END_TEST
+
+/* ---- joined connections ---- */
+
+START_TEST(joining)
+{
+    use_dialect(dialects[_i]);
+    MYSQL *my = raw_open(DB);
+    xo_conn *c = NULL;
+    ck_assert_int_eq(wrap(&c, my), XONCE_E_INVALID);
+    ck_assert_ptr_null(c);
+    ck_assert_ptr_nonnull(strstr(xonce_error_last()->text, "START TRANSACTION"));
+    for (int round = 0; round < 3; round++) {
+        raw_on(my, "START TRANSACTION");
+        raw_on(my, round ? "INSERT INTO t (a) VALUES (2)" : "INSERT INTO t (a) VALUES (1)");
+        ck_assert_msg(wrap(&c, my) == XONCE_OK, "%s", xonce_error_last()->text);
+        ck_assert(c->joined && c->in_tx);
+        ck_assert_int_eq(claim(c, "g", "m#g"), round != 2);
+        ck_assert_ptr_eq(d->native(c), my);
+        ck_assert_int_eq(d->after_lent(c), XONCE_OK);
+        size_t failed = 0;
+        ck_assert_int_eq(d->commit(c, NULL, 0, &failed), XONCE_E_INVALID);
+        d->rollback(c);
+        d->close(c);
+        raw_on(my, round == 1 ? "COMMIT" : "ROLLBACK");
+    }
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 1);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM t"), 1);
+    ck_assert_int_eq(mysql_query(my, "SELECT 1"), 0);
+    ck_assert_int_eq(wrap(&c, my), XONCE_E_INVALID);
+    mysql_free_result(mysql_store_result(my));
+    mysql_close(my);
+}
+END_TEST
+
+/* The user's snapshot is older than the other's commit: the claim and the read back see it all the same. */
+START_TEST(joining_an_old_snapshot)
+{
+    use_dialect(dialects[_i]);
+    MYSQL *my = raw_open(DB);
+    xo_conn *c = NULL;
+    raw_on(my, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    raw_on(my, "START TRANSACTION WITH CONSISTENT SNAPSHOT");
+    raw_on(my, "SELECT COUNT(*) FROM transaction_record");
+    xo_conn *other = open_db(1000);
+    begin(other);
+    ck_assert_int_eq(claim(other, "g", "m#g"), 1);
+    committed(other);
+    d->close(other);
+    ck_assert_int_eq(wrap(&c, my), XONCE_OK);
+    ck_assert_int_eq(claim(c, "g", "m#g"), 0);
+    ck_assert_int_eq(claim(c, "g", "n#g"), 1);
+    d->close(c);
+    raw_on(my, "ROLLBACK");
+    mysql_close(my);
+}
+END_TEST
+
+START_TEST(joined_sessions_keep_their_settings)
+{
+    MYSQL *my = raw_open(DB);
+    xo_conn *c = NULL;
+    raw("CREATE TABLE times (a TIMESTAMP(3) NULL, b DATETIME(3))");
+    raw_on(my, "SET time_zone = '+05:30'");
+    raw_on(my, "START TRANSACTION");
+    ck_assert_int_eq(wrap(&c, my), XONCE_OK);
+    xonce_value v[] = {xonce_time(1700000000123), xonce_time(1700000000123)};
+    ck_assert_msg(run_values(c, "INSERT INTO times VALUES ($1, $2)", v, 2) == XONCE_OK, "%s", xonce_error_last()->text);
+    d->close(c);
+    raw_on(my, "COMMIT");
+    raw_on(my, "SET @zone = @@session.time_zone");
+    ck_assert_int_eq(mysql_query(my, "SELECT @@session.time_zone, @@session.autocommit"), 0);
+    MYSQL_RES *r = mysql_store_result(my);
+    MYSQL_ROW w = mysql_fetch_row(r);
+    ck_assert_str_eq(w[0], "+05:30");
+    ck_assert_str_eq(w[1], "1");
+    mysql_free_result(r);
+    raw("SET time_zone = '+00:00'");
+    expect_text("SELECT CONCAT(a, ' ', b) FROM times", "2023-11-14 22:13:20.123 2023-11-14 22:13:20.123");
+    /* in another character set only ASCII goes through unharmed */
+    ck_assert_int_eq(mysql_set_character_set(my, "latin1"), 0);
+    raw_on(my, "START TRANSACTION");
+    ck_assert_int_eq(wrap(&c, my), XONCE_OK);
+    xonce_value plain[] = {xonce_text_n("abc", 3)}, accent[] = {xonce_text_n("\xc3\xa1", 2)};
+    ck_assert_int_eq(run_values(c, "INSERT INTO t (a, b) VALUES (1, $1)", plain, 1), XONCE_OK);
+    ck_assert_int_eq(run_values(c, "INSERT INTO t (a, b) VALUES (2, $1)", accent, 1), XONCE_E_INVALID);
+    d->close(c);
+    raw_on(my, "ROLLBACK");
+    mysql_close(my);
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {bad_uris, 0}, {refused_connections_say_why, 0}, {silent_servers_time_out, 0}, {settings_of_the_session, 0}, {passwords_from_file_and_environment, 0}, {read_only_is_said, 0},
+        {claims_and_duplicates, 1}, {many_claims_at_once, 1}, {vendor_table, 1}, {lagging_auto_increment, 1}, {what_ignore_would_hide, 1}, {folding_key_is_no_duplicate, 1},
+        {second_copy_waits, 1}, {waiting_is_bounded, 1}, {deadlock_ends_the_transaction, 1}, {swallowed_deadlock, 1}, {handler_ends_the_transaction, 1}, {guarded_handler_commits, 1},
+        {statements_that_may_commit, 1}, {savepoints_of_messages, 1}, {results_left_unread, 1}, {session_left_changed, 1}, {killed_before_commit, 1}, {lost_answer_to_commit, 1},
+        {joining, 1}, {joining_an_old_snapshot, 1}, {joined_sessions_keep_their_settings, 0},
+    };
+    return run_suite("dialect mysql", tests, sizeof tests / sizeof *tests);
+}
