@@ -40,13 +40,23 @@ judge() {
     esac
 }
 
-# start_endpoint ARGS...: the endpoint with the messages in it
+# start_endpoint ARGS...: the endpoint, and the messages in a file; feed sends them
 start_endpoint() {
     start_serve serve --data "$T/serve" --instance MQ_INST_crash --redeliver 2s "$@" || bail "serve"
     local i
     for ((i = 1; i <= MESSAGES; i++)); do printf '{"body":"{\\"id\\":\\"p%d\\",\\"amount\\":%d}","key":"p%d"}\n' "$i" "$i" "$i"; done >"$T/messages"
-    "$XONCE" send --to "$SERVE_URL" --instance MQ_INST_crash --topic payments --json "$T/messages" >"$T/send.out" 2>&1 || bail "send: $(tail -n 3 "$T/send.out")"
-    is "$(tail -n 1 "$T/send.out")" "sent $MESSAGES" "$MESSAGES messages sent"
+    FED=0
+}
+
+# feed N: sends the next N messages, all that are left when there are fewer
+feed() {
+    local to=$((FED + $1))
+    [ "$to" -le "$MESSAGES" ] || to=$MESSAGES
+    [ "$to" -gt "$FED" ] || return 0
+    sed -n "$((FED + 1)),${to}p" "$T/messages" >"$T/part"
+    "$XONCE" send --to "$SERVE_URL" --instance MQ_INST_crash --topic payments --json "$T/part" >"$T/send.out" 2>&1 || bail "send: $(tail -n 3 "$T/send.out")"
+    [ "$(tail -n 1 "$T/send.out")" = "sent $((to - FED))" ] || bail "send: $(tail -n 1 "$T/send.out")"
+    FED=$to
 }
 
 # consumer NAME ARGS...: one consumer process in the background
@@ -66,26 +76,30 @@ gone() { ! servers_runs "$1"; }
 # progress_or_end PID N: until N rows are there, or the process has ended
 progress_or_end() { gone "$1" || has_applied "$2"; }
 
-# Consumer A dies at each failpoint, B is killed at RANDOM_KILLS moments spread over the run.
+# Consumer A dies at each failpoint, B is killed at RANDOM_KILLS moments, each in the middle of a part of the messages.
 kill_consumers() {
-    local extra=("$@") point a b i at=0 kills=0 points=0
+    local extra=("$@") point a b i part before kills=0 points=0
+    part=$((MESSAGES / (RANDOM_KILLS + $(wc -w <<<"$FAILPOINTS") + 1)))
     consumer b "${extra[@]}"
     b=$STARTED
     for point in $FAILPOINTS; do
-        XONCE_FAILPOINTS="$point=crash@$((RANDOM % 5 + 2))" consumer "a-$point" "${extra[@]}"
+        XONCE_FAILPOINTS="$point=crash@$((RANDOM % 3 + 1))" consumer "a-$point" "${extra[@]}"
         a=$STARTED
-        if wait_for 60 gone "$a"; then points=$((points + 1)); else note "failpoint $point was not reached"; fi
+        feed "$part"
+        if wait_for 30 gone "$a"; then points=$((points + 1)); else note "failpoint $point was not reached"; fi
         stop "$a" KILL
     done
     for ((i = 1; i <= RANDOM_KILLS; i++)); do
-        at=$((MESSAGES * i / (RANDOM_KILLS + 2) + RANDOM % 97))
-        wait_for 60 has_applied "$at" || break
+        before=$(applied)
+        feed "$part"
+        wait_for 30 has_applied "$((before + RANDOM % part))" || note "slow: $(applied) rows"
         stop "$b" KILL
         kills=$((kills + 1))
         consumer "b-$i" "${extra[@]}"
         b=$STARTED
     done
-    wait_for 120 has_applied "$((MESSAGES - MESSAGES / 10))"
+    feed "$MESSAGES"
+    wait_for 120 has_applied "$((MESSAGES - MESSAGES / 10))" || note "slow: $(applied) rows"
     stop "$b" KILL
     KILLS=$((points + kills + 1)) POINTS=$points
 }

@@ -8,10 +8,12 @@ a=$STARTED
 consumer b
 b=$STARTED
 for i in 1 2 3; do
-    wait_for 120 has_applied $((MESSAGES * i / 5)) || note "slow: $(applied) rows"
+    feed $((MESSAGES / 4))
+    wait_for 120 has_applied $((MESSAGES * i / 4 - MESSAGES / 8)) || note "slow: $(applied) rows"
     servers_kill "$ENGINE"
     servers_start "$ENGINE" || bail "$ENGINE does not come back"
 done
+feed "$MESSAGES"
 wait_for 120 has_applied $((MESSAGES * 9 / 10)) || note "$(tail -n 3 "$T/a.err")"
 check "$ENGINE: the consumers lived through it" kill -0 "$a" "$b"
 stop "$a"

@@ -9,14 +9,18 @@ STORE=${STORE/$address/127.0.0.1:$PROXY_PORT}
 start_endpoint --lose-ack 5%
 consumer a
 a=$STARTED
+feed 100
+wait_for 60 has_applied 50 || bail "nothing is consumed: $(tail -n 3 "$T/a.err")"
 for i in 1 2 3 4 5 6; do
-    wait_for 120 has_applied $((MESSAGES * i / 8)) || note "slow: $(applied) rows"
     case $((i % 3)) in
         0) proxy_order proxy cut >/dev/null ;;
         1) proxy_order proxy lose-answer COMMIT >/dev/null ;;
         2) proxy_order proxy cut-at COMMIT >/dev/null ;;
     esac
+    feed $((MESSAGES / 7))
+    wait_for 120 has_applied $((MESSAGES * i / 7 - MESSAGES / 14)) || note "slow: $(applied) rows"
 done
+feed "$MESSAGES"
 wait_for 120 has_applied $((MESSAGES * 9 / 10))
 check "$ENGINE: the consumer lived through it" kill -0 "$a"
 stop "$a"
