@@ -7,8 +7,9 @@ example() {
     local name=$1 program=$TOP_BUILDDIR/examples/$1
     shift
     [ -x "$program" ] || { skip "its engine is not built in" "$name"; return 1; }
-    out=$("$program" "$@" 2>&1)
+    out=$("$program" "$@" 2>"$T/err")
     status=$?
+    [ "$status" -eq 0 ] || out+=$(cat "$T/err")
     [ "$status" -ne 77 ] || { skip "${out#\# SKIP }" "$name"; return 1; }
 }
 # shows NAME FIRST SECOND: what its first run prints and what its second

@@ -117,35 +117,63 @@ static int adjust_settings(const xo_usage *u, options *o)
     return XO_GO_ON;
 }
 
-static void show_progress(xonce_consumer *c)
+enum { PATIENCE_MS = 30000 };
+
+/* With --exit-when-idle: since when nothing has come because the endpoint or the database cannot be reached. */
+typedef struct {
+    int64_t idle, since;
+    uint64_t before;
+} outage;
+
+static uint64_t progress_of(const xonce_counts *n)
 {
-    xonce_counts n = {.size = sizeof(n)};
-    if (xonce_consumer_counts(c, &n) == XONCE_OK) {
-        xo_out_progress("%" PRIu64 " fresh, %" PRIu64 " duplicate, %" PRIu64 " rejected, %" PRIu64 " retried, %" PRIu64 " in flight%s", n.fresh,
-                        n.duplicate, n.rejected, n.retried, n.in_flight, n.healthy ? "" : "  NOT HEALTHY");
+    return n->polled + n->fresh + n->duplicate + n->rejected + n->retried;
+}
+
+/* An outage is sat out; but who wanted to end when idle does not want to wait for ever, least of all for what was never there. */
+static int is_hopeless(outage *o, const xonce_counts *n)
+{
+    int64_t now = xo_mono_ms();
+    if (n->healthy || progress_of(n) != o->before || o->since == 0) {
+        o->before = progress_of(n);
+        o->since = now;
     }
+    return o->idle > 0 && !n->healthy && now - o->since >= o->idle + (n->polled ? PATIENCE_MS : 0);
+}
+
+static void show_progress(const xonce_counts *n)
+{
+    xo_out_progress("%" PRIu64 " fresh, %" PRIu64 " duplicate, %" PRIu64 " rejected, %" PRIu64 " retried, %" PRIu64 " in flight%s", n->fresh,
+                    n->duplicate, n->rejected, n->retried, n->in_flight, n->healthy ? "" : "  NOT HEALTHY");
 }
 
 /* Until the consumer has ended. The stop that a signal asked for has a time limit. */
 static int wait_for_end(const options *o, xonce_consumer *c)
 {
     xo_error why;
+    int rc = XO_EXIT_OK;
     int64_t give_up = INT64_MAX;
-    for (int i = 0; !xo_consumer_ended(c, &why); i++) {
+    outage out = {.idle = xo_config_int(o->cfg, "exit-when-idle")};
+    for (int i = 0; !xo_consumer_ended(c, &why) && xo_mono_ms() < give_up && why.pub.code == XONCE_OK; i++) {
+        xonce_counts n = {.size = sizeof(n)};
+        if (i % 8 == 0 && xonce_consumer_counts(c, &n) == XONCE_OK) {
+            show_progress(&n);
+            if (is_hopeless(&out, &n)) {
+                xo_out_error("gave up: nothing came, and the endpoint or the database cannot be reached");
+                rc = XO_EXIT_FAILED;
+                break;
+            }
+        }
         if (stop_asked && give_up == INT64_MAX) {
             give_up = xo_mono_ms() + o->stop_within;
-        }
-        if (xo_mono_ms() >= give_up || why.pub.code != XONCE_OK) {
-            break;
-        }
-        if (i % 8 == 0) {
-            show_progress(c);
         }
         xo_pause_ms(25);
     }
     xo_out_progress_end();
     int64_t left = give_up == INT64_MAX ? o->stop_within : give_up - xo_mono_ms();
-    int rc = xonce_consumer_stop(c, left > 0 ? left : 0) == XONCE_OK ? XO_EXIT_OK : xo_out_failed(NULL);
+    if (xonce_consumer_stop(c, left > 0 ? left : 0) != XONCE_OK) {
+        rc = xo_out_failed(NULL);
+    }
     (void)xo_consumer_ended(c, &why); /* its log line has told the reason already */
     return why.pub.code == XONCE_OK ? rc : XO_EXIT_FAILED;
 }

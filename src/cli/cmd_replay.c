@@ -14,60 +14,34 @@ typedef struct {
     size_t nids;
 } options;
 
-/* The ways in which an id can stand in the column: as the library writes it, and as `xonce rejected` shows it. */
-static xonce_status for_id(xonce_store *s, const options *o, const char *id, int64_t *changed)
-{
-    char key[XO_KEY_SIZE];
-    xonce_status st = xo_identity_key(key, id, strlen(id), o->group);
-    char *shown = st == XONCE_OK ? xo_printf("%s#%s", id, o->group) : NULL;
-    if (st != XONCE_OK) {
-        return st;
-    }
-    if (!shown) {
-        return xo_nomem();
-    }
-    xo_buf sql = {0};
-    xo_buf_printf(&sql, "UPDATE xonce_rejected SET replay_at = %s WHERE consumer_group = $1 AND (message_id = $2 OR message_id = $3)", s->d->sql_now);
-    xonce_value v[] = {xonce_text(o->group), xonce_text(key), xonce_text(shown)};
-    st = xo_buf_status(&sql) == XONCE_OK ? xo_store_query(s, sql.p, v, 3, NULL, NULL, changed) : xo_nomem();
-    xo_buf_free(&sql);
-    free(shown);
-    return st;
-}
-
-static xonce_status for_all(xonce_store *s, const options *o, int64_t *changed)
-{
-    xo_buf sql = {0};
-    xo_buf_printf(&sql, "UPDATE xonce_rejected SET replay_at = %s WHERE consumer_group = $1 AND replay_at IS NULL", s->d->sql_now);
-    xonce_value v = xonce_text(o->group);
-    xonce_status st = xo_buf_status(&sql) == XONCE_OK ? xo_store_query(s, sql.p, &v, 1, NULL, NULL, changed) : xo_nomem();
-    xo_buf_free(&sql);
-    return st;
-}
-
 static int on_count(const xonce_row *r, void *arg)
 {
     *(int64_t *)arg = xonce_row_int(r, 0);
     return 1;
 }
 
-static xonce_status count_one(xonce_store *s, const options *o, const char *id, int64_t *n)
+/* Marks, or with --dry-run counts, the message with this id or (NULL) all. An id may be given as it was sent, or as `xonce rejected` shows it. */
+static xonce_status mark_some(xonce_store *s, const options *o, const char *id, int64_t *n)
 {
-    char key[XO_KEY_SIZE];
-    if (!id) {
-        xonce_value v = xonce_text(o->group);
-        return xo_store_query(s, "SELECT COUNT(*) FROM xonce_rejected WHERE consumer_group = $1", &v, 1, on_count, n, NULL);
+    char key[XO_KEY_SIZE] = "";
+    xo_buf sql = {0}, shown = {0};
+    xonce_status st = id ? xo_identity_key(key, id, strlen(id), o->group) : XONCE_OK;
+    if (o->dry_run) {
+        xo_buf_str(&sql, "SELECT COUNT(*) FROM xonce_rejected WHERE consumer_group = $1");
+    } else {
+        xo_buf_printf(&sql, "UPDATE xonce_rejected SET replay_at = %s WHERE consumer_group = $1", s->d->sql_now);
     }
-    xonce_status st = xo_identity_key(key, id, strlen(id), o->group);
-    char *shown = xo_printf("%s#%s", id, o->group);
-    if (st == XONCE_OK && !shown) {
+    xo_buf_str(&sql, id ? " AND (message_id = $2 OR message_id = $3)" : " AND replay_at IS NULL");
+    xo_buf_printf(&shown, "%s#%s", id ? id : "", o->group);
+    if (st == XONCE_OK && (sql.failed || shown.failed)) {
         st = xo_nomem();
     }
     if (st == XONCE_OK) {
-        xonce_value v[] = {xonce_text(o->group), xonce_text(key), xonce_text(shown)};
-        st = xo_store_query(s, "SELECT COUNT(*) FROM xonce_rejected WHERE consumer_group = $1 AND (message_id = $2 OR message_id = $3)", v, 3, on_count, n, NULL);
+        xonce_value v[] = {xonce_text(o->group), xonce_text(key), xonce_text(shown.p)};
+        st = xo_store_query(s, sql.p, v, id ? 3 : 1, o->dry_run ? on_count : NULL, n, o->dry_run ? NULL : n);
     }
-    free(shown);
+    xo_buf_free(&sql);
+    xo_buf_free(&shown);
     return st;
 }
 
@@ -79,8 +53,7 @@ static int mark(xonce_store *s, const options *o, int64_t *total)
     for (size_t i = 0; i < (o->nids ? o->nids : 1); i++) {
         const char *id = o->nids ? o->ids[i] : NULL;
         int64_t n = 0;
-        xonce_status st = o->dry_run ? count_one(s, o, id, &n) : id ? for_id(s, o, id, &n) : for_all(s, o, &n);
-        if (st != XONCE_OK) {
+        if (mark_some(s, o, id, &n) != XONCE_OK) {
             return xo_out_failed(NULL);
         }
         if (id && n == 0) {

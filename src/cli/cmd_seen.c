@@ -4,13 +4,35 @@
 #include "cli/connect.h"
 #include "cli/output.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+static int on_time(const xonce_row *r, void *arg)
+{
+    *(int64_t *)arg = xonce_row_int(r, 0);
+    return 1;
+}
+
+/* By the message's id, else by the id as the record and `xonce rejected` show it: "sha256:..." or "...~...". */
+static xonce_status look_up(xonce_store *s, const char *id, int64_t *ms)
+{
+    xonce_status st = xonce_store_seen(s, id, ms);
+    char *key = st == XONCE_E_NOT_FOUND ? xo_printf("%s#%s", id, s->group) : NULL;
+    if (!key) {
+        return st;
+    }
+    xonce_value v[] = {xonce_text(key), xonce_text(s->group)};
+    *ms = -1;
+    st = xo_store_query(s, "SELECT ctime FROM transaction_record WHERE message_id = $1 AND consumer_group = $2", v, 2, on_time, ms, NULL);
+    free(key);
+    return st == XONCE_OK && *ms < 0 ? XONCE_E_NOT_FOUND : st;
+}
 
 static int show(xonce_store *s, const char *id, int json)
 {
     int64_t ms = 0;
     char when[40];
-    xonce_status st = xonce_store_seen(s, id, &ms);
+    xonce_status st = look_up(s, id, &ms);
     if (st != XONCE_OK && st != XONCE_E_NOT_FOUND) {
         return xo_out_failed(NULL);
     }

@@ -168,16 +168,24 @@ static void read_lines(sending *s, const xo_line_rules *rules, FILE *f)
     free(line);
 }
 
+/* Any sender may wake any other, so all conditions exist before the first thread and until the last has ended. */
 static int start(sending *s)
 {
     for (size_t i = 0; i < s->nsenders; i++) {
-        sender *one = &s->senders[i];
-        one->all = s;
-        if (pthread_cond_init(&one->changed, NULL) != 0 || pthread_create(&one->thread, NULL, send_main, one) != 0) {
-            (void)xo_fail(XONCE_E_NOMEM, "a thread cannot be started");
+        s->senders[i].all = s;
+        if (pthread_cond_init(&s->senders[i].changed, NULL) != 0) {
+            while (i-- > 0) {
+                (void)pthread_cond_destroy(&s->senders[i].changed);
+            }
+            s->nsenders = 0;
             return 0;
         }
-        one->started = 1;
+    }
+    for (size_t i = 0; i < s->nsenders; i++) {
+        if (pthread_create(&s->senders[i].thread, NULL, send_main, &s->senders[i]) != 0) {
+            return 0;
+        }
+        s->senders[i].started = 1;
     }
     return 1;
 }
@@ -191,11 +199,13 @@ static void finish(sending *s)
     }
     pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < s->nsenders; i++) {
-        sender *one = &s->senders[i];
-        if (one->started) {
-            (void)pthread_join(one->thread, NULL);
-            (void)pthread_cond_destroy(&one->changed);
+        if (s->senders[i].started) {
+            (void)pthread_join(s->senders[i].thread, NULL);
         }
+    }
+    for (size_t i = 0; i < s->nsenders; i++) {
+        sender *one = &s->senders[i];
+        (void)pthread_cond_destroy(&one->changed);
         for (; one->n > 0; one->n--) {
             xonce_message_free(one->jobs[one->first].m);
             one->first = (one->first + 1) % QUEUE;
@@ -215,6 +225,7 @@ static int send_all(xonce_producer *p, const xo_line_rules *rules, FILE *f, size
     if (ok) {
         read_lines(&s, rules, f);
     } else {
+        (void)xo_fail(XONCE_E_NOMEM, "threads cannot be started");
         xo_error_save(&s.error);
         s.failed = 1;
     }

@@ -40,7 +40,8 @@ void xo_message_lane(const xonce_message *m, char *out, size_t size);
 enum { XO_KEY_SIZE = 256 };       /* a message_id column value with its NUL */
 /* What makes two deliveries the same message: EXTEND_UNIQ_INFO, else UNIQ_KEY (the first of two), else the id. NULL when it has none. */
 const char *xo_message_uniq(const xonce_message *m, size_t *len);
-/* The message_id column: "<uniq>#<group>". A uniq that is not [\x21-\x7e]{1,190} is stored as "sha256:<64 hex>". */
+/* The message_id column: "<uniq>#<group>". A uniq that is not [\x21-\x7e]{1,190}, that would not fit into the column together with
+   its group, or that begins with "sha256:" itself is stored as "sha256:<64 hex>". */
 xonce_status xo_identity_key(char out[XO_KEY_SIZE], const char *uniq, size_t nuniq, const char *group);
 /* The same for another message under an id that is taken: "<uniq>~<12 hex of digest and topic>#<group>". */
 xonce_status xo_identity_collision_key(char out[XO_KEY_SIZE], const char *uniq, size_t nuniq, const char *group, const char *digest, const char *topic);

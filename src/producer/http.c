@@ -69,8 +69,10 @@ static xonce_status check_md5(const xonce_message *m, const xo_xml_sent *s)
     xo_hex(hex, digest, sizeof digest, 1);
     if (!strcasecmp(hex, s->body_md5))
         return XONCE_OK;
-    xonce_status st = xo_fail(XONCE_E_PROTOCOL, "message %.64s for %s was stored with another body (MD5 %.32s, not %s): something on the way changes it", s->id, m->topic,
-                              s->body_md5, hex);
+    xonce_status st = xo_fail(
+        XONCE_E_PROTOCOL,
+        "message %.64s for %s was stored with another body (MD5 %.32s, not %s): something on the way changes it", s->id,
+        m->topic, s->body_md5, hex);
     xo_error_set_native(0, 0);
     return st;
 }

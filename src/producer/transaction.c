@@ -1,4 +1,4 @@
-/* Transactional messages: send a half, run the local transaction, commit or roll back, and answer the broker's checks. */
+/* Transactional messages: half message, local transaction, commit or rollback, and the answers to checks. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,7 +11,8 @@
 #define CHECK_AFTER_S "30"
 enum { CHECK_BATCH = 16, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 30000 };
 
-/* The group that commits: the protocol wants one, and only the checker's is known to be the producer's. NULL: none; the caller frees. */
+/* The group that commits: the protocol wants one, and only the checker's is known to be the producer's. NULL: none; the
+ * caller frees. */
 static char *group_of(xonce_producer *p, const char *topic, int *known)
 {
     char *group = NULL;
@@ -39,27 +40,33 @@ static xonce_status send_half(xonce_producer *p, const xonce_message *m, xonce_s
         st = xo_producer_send(p, copy ? copy : m, out, handle);
     xonce_message_free(copy);
     if (!st && !*handle) {
-        st = xo_fail(XONCE_E_PROTOCOL, "the endpoint took a half message of %s as a plain one: it is visible already", m->topic);
+        st = xo_fail(XONCE_E_PROTOCOL, "the endpoint took a half message of %s as a plain one: it is visible already",
+                     m->topic);
         xo_error_set_native(0, 0);
     }
     return st;
 }
 
-xonce_status xonce_producer_send_transaction(xonce_producer *p, const xonce_message *m, xonce_transaction_fn execute, void *arg, xonce_sent *out)
+xonce_status xonce_producer_send_transaction(xonce_producer *p, const xonce_message *m, xonce_transaction_fn execute,
+                                             void *arg, xonce_sent *out)
 {
     if (!p || !m || !execute)
-        return xo_fail(XONCE_E_INVALID, "xonce_producer_send_transaction: producer, message and execute must not be NULL");
+        return xo_fail(XONCE_E_INVALID,
+                       "xonce_producer_send_transaction: producer, message and execute must not be NULL");
     int known;
     char *group = group_of(p, m->topic, &known), *handle = NULL;
     if (!known)
-        return xo_fail(XONCE_E_INVALID, "xonce_producer_send_transaction: call xonce_producer_on_check() for topic %.100s first: its group commits, and its check decides when a commit is lost",
+        return xo_fail(XONCE_E_INVALID,
+                       "xonce_producer_send_transaction: call xonce_producer_on_check() for topic %.100s first: its "
+                       "group commits, and its check decides when a commit is lost",
                        m->topic);
     if (!group)
         return xo_nomem();
     xonce_status st = send_half(p, m, out, &handle);
     if (!st) {
         xonce_transaction_state state = execute(m, arg);
-        if (state != XONCE_TRANSACTION_UNKNOWN && xo_producer_end(p, m->topic, group, handle, state == XONCE_TRANSACTION_COMMIT))
+        if (state != XONCE_TRANSACTION_UNKNOWN &&
+            xo_producer_end(p, m->topic, group, handle, state == XONCE_TRANSACTION_COMMIT))
             xo_log(XO_WARN, "producer", "%s; the check decides", xonce_error_last()->text);
     }
     free(handle);
@@ -106,7 +113,8 @@ static xonce_status fetch(xo_checker *k, const char *target, xonce_message **lis
     size_t n;
     *list = NULL;
     xo_buf_reset(&c->request);
-    xonce_status st = xo_http_prepare(c, &k->producer->endpoint, "GET", target, k->producer->wait_s * 1000 + k->producer->timeout_ms);
+    xonce_status st =
+        xo_http_prepare(c, &k->producer->endpoint, "GET", target, k->producer->wait_s * 1000 + k->producer->timeout_ms);
     if (!st)
         st = perform(k);
     if (st)
@@ -123,7 +131,8 @@ static void ask(xo_checker *k, xonce_message *list)
         next = m->next;
         if (!closing(k->producer)) {
             xonce_transaction_state state = k->check(m, k->arg);
-            if (state != XONCE_TRANSACTION_UNKNOWN && xo_producer_end(k->producer, k->topic, k->group, m->handle, state == XONCE_TRANSACTION_COMMIT))
+            if (state != XONCE_TRANSACTION_UNKNOWN &&
+                xo_producer_end(k->producer, k->topic, k->group, m->handle, state == XONCE_TRANSACTION_COMMIT))
                 xo_log(XO_WARN, "producer", "%s; it will be asked again", xonce_error_last()->text);
         }
         xonce_message_free(m);
@@ -207,12 +216,14 @@ static xonce_status start_checker(xo_checker *k)
     return st;
 }
 
-xonce_status xonce_producer_on_check(xonce_producer *p, const char *topic, const char *group, xonce_transaction_fn check, void *arg)
+xonce_status xonce_producer_on_check(xonce_producer *p, const char *topic, const char *group,
+                                     xonce_transaction_fn check, void *arg)
 {
     if (!p || !topic || !group || !check)
         return xo_fail(XONCE_E_INVALID, "xonce_producer_on_check: producer, topic, group and check must not be NULL");
     xo_buf target = {0};
-    xonce_status st = xo_http_target(&target, &p->endpoint, topic, group); /* refuses bad names here, not on the thread */
+    xonce_status st =
+        xo_http_target(&target, &p->endpoint, topic, group); /* refuses bad names here, not on the thread */
     xo_buf_free(&target);
     if (st)
         return st;

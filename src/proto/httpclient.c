@@ -22,7 +22,8 @@
 static int is_loopback(const char *host)
 {
     size_t n = strlen(host);
-    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") || !strcasecmp(host, "localhost") || (n > 10 && !strcasecmp(host + n - 10, ".localhost"));
+    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") || !strcasecmp(host, "localhost") ||
+           (n > 10 && !strcasecmp(host + n - 10, ".localhost"));
 }
 
 static xonce_status check_uri(const xo_uri *u)
@@ -30,17 +31,20 @@ static xonce_status check_uri(const xo_uri *u)
     if (strcmp(u->scheme, "http") && strcmp(u->scheme, "https"))
         return xo_fail(XONCE_E_INVALID, "an endpoint is http://host:port or https://host, not %.40s:", u->scheme);
     if (u->user || u->password)
-        return xo_fail(XONCE_E_INVALID, "an endpoint's URI takes no user or password: credentials come from the environment, the configuration or a file");
+        return xo_fail(XONCE_E_INVALID, "an endpoint's URI takes no user or password: credentials come from the "
+                                        "environment, the configuration or a file");
     if (!*u->host)
         return xo_fail(XONCE_E_INVALID, "the endpoint's URI names no host: http://host:port");
     if (*u->path && strcmp(u->path, "/"))
-        return xo_fail(XONCE_E_INVALID, "the endpoint's URI ends with the path %.100s: only http://host:port is an endpoint", u->path);
+        return xo_fail(XONCE_E_INVALID,
+                       "the endpoint's URI ends with the path %.100s: only http://host:port is an endpoint", u->path);
     for (const char *p = u->host; *p; p++)
         if ((unsigned char)*p <= 0x20 || strchr("/?#@\\", *p))
             return xo_fail(XONCE_E_INVALID, "the endpoint's host holds byte 0x%02x", (unsigned char)*p);
     for (size_t i = 0; i < u->nquery; i++)
         if (strcmp(u->query[i].name, "instance"))
-            return xo_fail(XONCE_E_INVALID, "the endpoint's URI has ?%.60s=: only ?instance= is known", u->query[i].name);
+            return xo_fail(XONCE_E_INVALID, "the endpoint's URI has ?%.60s=: only ?instance= is known",
+                           u->query[i].name);
     return XONCE_OK;
 }
 
@@ -171,8 +175,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return len;
 }
 
-/* Called when a connection is ready, before the request goes out. The second time libcurl found the reused connection dead and would send again on a new one, although the
-   first may have been carried out. */
+/* Called when a connection is ready, before the request goes out. The second time libcurl found the reused connection
+   dead and would send again on a new one, although the first may have been carried out. */
 static int on_ready(void *arg, char *to, char *from, int to_port, int from_port)
 {
     (void)to, (void)from, (void)to_port, (void)from_port;
@@ -257,7 +261,8 @@ static void set_transport(xo_http_call *c, const xo_http_endpoint *e, int64_t ti
     curl_easy_setopt(h, CURLOPT_PREREQDATA, c);
 }
 
-xonce_status xo_http_prepare(xo_http_call *c, const xo_http_endpoint *e, const char *method, const char *target, int64_t timeout_ms)
+xonce_status xo_http_prepare(xo_http_call *c, const xo_http_endpoint *e, const char *method, const char *target,
+                             int64_t timeout_ms)
 {
     xonce_status st = xo_buf_status(&c->request);
     if (st || (st = sign(c, e, method, target)))
@@ -306,10 +311,12 @@ static xonce_status transport_error(const xo_http_call *c, CURLcode rc, const ch
     case CURLE_COULDNT_RESOLVE_PROXY:
         return xo_fail(XONCE_E_CONNECT, "%s: the host is not known (%s); check its name and the DNS", where, text);
     case CURLE_COULDNT_CONNECT:
-        return xo_fail(XONCE_E_CONNECT, "%s: cannot connect (%s); check that the endpoint runs, and its host and port", where, text);
+        return xo_fail(XONCE_E_CONNECT, "%s: cannot connect (%s); check that the endpoint runs, and its host and port",
+                       where, text);
     case CURLE_OPERATION_TIMEDOUT:
         if (c->retry_hint)
-            return xo_fail(XONCE_E_TIMEOUT, "%s: no connection in time (%s); check host, port and firewall", where, text);
+            return xo_fail(XONCE_E_TIMEOUT, "%s: no connection in time (%s); check host, port and firewall", where,
+                           text);
         return xo_fail(XONCE_E_TIMEOUT, "%s: no complete answer in time (%s)", where, text);
     case CURLE_WRITE_ERROR:
         if (c->answer.failed && c->answer.len < c->answer.max / 2)
@@ -318,7 +325,8 @@ static xonce_status transport_error(const xo_http_call *c, CURLcode rc, const ch
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CONNECT_ERROR:
-        return xo_fail(XONCE_E_CONNECT, "%s: TLS failed (%s); for a certificate of your own name its CA with http.cacert", where, text);
+        return xo_fail(XONCE_E_CONNECT,
+                       "%s: TLS failed (%s); for a certificate of your own name its CA with http.cacert", where, text);
     case CURLE_ABORTED_BY_CALLBACK:
         return xo_fail(XONCE_E_CONNECT, "%s: the connection was closed before an answer came", where);
     case CURLE_UNSUPPORTED_PROTOCOL:
@@ -343,7 +351,8 @@ xonce_status xo_http_finish(xo_http_call *c, CURLcode rc)
     return transport_error(c, rc, where);
 }
 
-/* OpenSSL writes to a closed connection raise SIGPIPE; the caller's thread must not see it, and the process's handlers are not ours to change. */
+/* OpenSSL writes to a closed connection raise SIGPIPE; the caller's thread must not see it, and the process's handlers
+ * are not ours to change. */
 xonce_status xo_http_perform(xo_http_call *c)
 {
     sigset_t pipe_only, before, pending;
@@ -404,8 +413,8 @@ static void clock_advice(const xo_http_call *c, char *out, size_t size)
     if (c->date_ms < 0)
         (void)snprintf(out, size, "; compare this machine's clock with the server's");
     else
-        (void)snprintf(out, size, "; this machine's clock is %lld s %s the server's: set it right", (long long)((off < 0 ? -off : off) / 1000),
-                       off < 0 ? "behind" : "ahead of");
+        (void)snprintf(out, size, "; this machine's clock is %lld s %s the server's: set it right",
+                       (long long)((off < 0 ? -off : off) / 1000), off < 0 ? "behind" : "ahead of");
 }
 
 /* The server's words as one line of at most size - 1 bytes, cut between characters. */
@@ -429,7 +438,8 @@ static xonce_status from_document(const xo_http_call *c, const char *what, const
     if (!strcmp(e->code, "TimeExpired"))
         clock_advice(c, advice, sizeof advice);
     xonce_status st = k ? k->status : c->status == 401 || c->status == 403 ? XONCE_E_AUTH : XONCE_E_PROTOCOL;
-    st = xo_fail(st, "%s: %s: %s%s (request %s)", what, one_line(error_code, sizeof error_code, e->code), one_line(message, sizeof message, e->message), advice,
+    st = xo_fail(st, "%s: %s: %s%s (request %s)", what, one_line(error_code, sizeof error_code, e->code),
+                 one_line(message, sizeof message, e->message), advice,
                  one_line(request, sizeof request, e->request_id));
     xo_error_set_native((int)c->status, k ? k->again : 1);
     return st;
@@ -453,8 +463,9 @@ xonce_status xo_http_error(const xo_http_call *c, const char *what, char *code)
         return st;
     name_endpoint(c, where, sizeof where);
     st = xo_fail(c->status == 401 || c->status == 403 ? XONCE_E_AUTH : XONCE_E_PROTOCOL,
-                 "%s: %s answered %ld %.60s without an error document of the RocketMQ HTTP protocol; is it the right endpoint, or is there a proxy between?", what, where,
-                 c->status, c->content_type[0] ? c->content_type : "(no content type)");
+                 "%s: %s answered %ld %.60s without an error document of the RocketMQ HTTP protocol; is it the right "
+                 "endpoint, or is there a proxy between?",
+                 what, where, c->status, c->content_type[0] ? c->content_type : "(no content type)");
     xo_error_set_native((int)c->status, 1);
     return st;
 }

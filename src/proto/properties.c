@@ -30,7 +30,10 @@ xonce_status xo_check_xml_text(const char *what, const char *text, size_t n)
     for (size_t i = 0; i < n;) {
         size_t len = s[i] >= 0x20 && s[i] < 0x80 ? 1 : xml_char(s + i, n - i);
         if (!len)
-            return xo_fail(XONCE_E_INVALID, "%s: byte 0x%02x at offset %zu is not a character that HTTP can carry (UTF-8 of XML 1.0); send it as Base64", what, s[i], i);
+            return xo_fail(XONCE_E_INVALID,
+                           "%s: byte 0x%02x at offset %zu is not a character that HTTP can carry (UTF-8 of XML 1.0); "
+                           "send it as Base64",
+                           what, s[i], i);
         i += len;
     }
     return XONCE_OK;
@@ -43,8 +46,10 @@ static xonce_status check_part(const char *part, const char *name, const char *t
     if (!n)
         return xo_fail(XONCE_E_INVALID, "property %s: its %s is empty, which HTTP cannot carry", name, part);
     if (at < n)
-        return xo_fail(XONCE_E_INVALID, "property %.100s: byte 0x%02x '%c' at offset %zu of its %s is forbidden over HTTP, as are all of ' \" & < > | :", name,
-                       (unsigned char)text[at], text[at], at, part);
+        return xo_fail(XONCE_E_INVALID,
+                       "property %.100s: byte 0x%02x '%c' at offset %zu of its %s is forbidden over HTTP, as are all "
+                       "of ' \" & < > | :",
+                       name, (unsigned char)text[at], text[at], at, part);
     xonce_status st = xo_check_xml_text(part, text, n);
     return st ? xo_error_context("property %.100s", name) : XONCE_OK;
 }
@@ -95,8 +100,10 @@ xonce_status xo_check_url_name(const char *what, const char *name)
     if (n > 255)
         return xo_fail(XONCE_E_INVALID, "the %s is longer than 255 bytes", what);
     if (at < n)
-        return xo_fail(XONCE_E_INVALID, "%s %.100s: byte 0x%02x at offset %zu cannot stand in a URL; HTTP takes letters, digits and - _ . ~", what, name,
-                       (unsigned char)name[at], at);
+        return xo_fail(
+            XONCE_E_INVALID,
+            "%s %.100s: byte 0x%02x at offset %zu cannot stand in a URL; HTTP takes letters, digits and - _ . ~", what,
+            name, (unsigned char)name[at], at);
     if (!strcmp(name, ".") || !strcmp(name, ".."))
         return xo_fail(XONCE_E_INVALID, "%s %s is not a name", what, name);
     return XONCE_OK;
@@ -113,7 +120,8 @@ static xonce_status check_number(const xonce_message *m, const char *name, int64
     for (size_t i = 0; i < at && at == n && n <= 18; i++)
         v = v * 10 + (s[i] - '0');
     if (!n || at < n || n > 18 || v < low || v > high)
-        return xo_fail(XONCE_E_INVALID, "property %s is not a number of %s between %lld and %lld", name, unit, (long long)low, (long long)high);
+        return xo_fail(XONCE_E_INVALID, "property %s is not a number of %s between %lld and %lld", name, unit,
+                       (long long)low, (long long)high);
     return XONCE_OK;
 }
 
@@ -123,9 +131,11 @@ xonce_status xo_check_http_message(const xonce_message *m)
     if (st)
         return st;
     if (!m->body_len)
-        return xo_fail(XONCE_E_INVALID, "the body of a message for topic %s is empty, which HTTP cannot carry", m->topic);
+        return xo_fail(XONCE_E_INVALID, "the body of a message for topic %s is empty, which HTTP cannot carry",
+                       m->topic);
     if (m->body_len > XO_HTTP_BODY_MAX)
-        return xo_fail(XONCE_E_INVALID, "the body of a message for topic %s has %zu bytes, HTTP carries at most %d", m->topic, m->body_len, XO_HTTP_BODY_MAX);
+        return xo_fail(XONCE_E_INVALID, "the body of a message for topic %s has %zu bytes, HTTP carries at most %d",
+                       m->topic, m->body_len, XO_HTTP_BODY_MAX);
     if ((st = xo_check_xml_text("body", m->body, m->body_len)))
         return st;
     const char *tag = xonce_message_tag(m);
@@ -133,7 +143,8 @@ xonce_status xo_check_http_message(const xonce_message *m)
         return st;
     for (size_t i = 0; i < m->nproperties; i++) {
         const xo_property *p = &m->properties[i];
-        if (strcmp(p->name, "TAGS") && ((st = check_part("name", p->name, p->name)) || (st = check_part("value", p->name, p->value))))
+        if (strcmp(p->name, "TAGS") &&
+            ((st = check_part("name", p->name, p->name)) || (st = check_part("value", p->name, p->value))))
             return st;
     }
     if ((st = check_number(m, "__STARTDELIVERTIME", 0, INT64_MAX / 10, "milliseconds")))

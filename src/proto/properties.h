@@ -7,7 +7,7 @@
 xonce_status xo_properties_write(xo_buf *out, const xonce_message *m);
 /* Reads them into m; pairs without ':' or with an empty name are skipped, a second ':' belongs to the value. */
 xonce_status xo_properties_read(xonce_message *m, const char *text, size_t n);
-/* XONCE_E_INVALID naming `what`, the offending byte (hex) and its offset when text is not UTF-8 of XML 1.0 characters. */
+/* XONCE_E_INVALID naming `what`, the offending byte (hex) and its offset unless text is UTF-8 of XML 1.0 characters. */
 xonce_status xo_check_xml_text(const char *what, const char *text, size_t n);
 /* XONCE_E_INVALID unless name is one to 255 bytes that stand in a URL unescaped: letters, digits, - _ . ~ */
 xonce_status xo_check_url_name(const char *what, const char *name);

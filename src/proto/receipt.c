@@ -33,7 +33,8 @@ static int broker_ok(const char *s, size_t n)
     return 1;
 }
 
-/* text is 8 fields between single blanks: check-point offset, pop time, invisible time, revive queue, topic type, broker, queue, offset */
+/* text is 8 fields between single blanks: check-point offset, pop time, invisible time, revive queue, topic type,
+ * broker, queue, offset */
 static int read_fields(xo_receipt *r, const char *text, size_t n)
 {
     const char *field[8], *p = text, *end = text + n;
@@ -50,7 +51,8 @@ static int read_fields(xo_receipt *r, const char *text, size_t n)
     r->pop_time = number(field[1], length[1]);
     r->invisible_ms = number(field[2], length[2]);
     r->offset = number(field[7], length[7]);
-    if (ck < 0 || revive < 0 || r->pop_time < 0 || r->invisible_ms < 0 || r->offset < 0 || queue < 0 || queue > INT32_MAX || !broker_ok(field[5], length[5]))
+    if (ck < 0 || revive < 0 || r->pop_time < 0 || r->invisible_ms < 0 || r->offset < 0 || queue < 0 ||
+        queue > INT32_MAX || !broker_ok(field[5], length[5]))
         return 0;
     r->queue = (int32_t)queue;
     memcpy(r->broker, field[5], length[5]);
@@ -79,10 +81,11 @@ int xo_receipt_read(xo_receipt *out, const char *handle)
     return known;
 }
 
-char *xo_receipt_write(const char *message_id, int64_t ck_offset, int64_t pop_time, int64_t invisible_ms, const char *broker, int32_t queue, int64_t offset)
+char *xo_receipt_write(const char *message_id, int64_t ck_offset, int64_t pop_time, int64_t invisible_ms,
+                       const char *broker, int32_t queue, int64_t offset)
 {
-    char *text = xo_printf("%lld %lld %lld 0 0 %s %d %lld", (long long)ck_offset, (long long)pop_time, (long long)invisible_ms, broker, (int)queue,
-                           (long long)offset);
+    char *text = xo_printf("%lld %lld %lld 0 0 %s %d %lld", (long long)ck_offset, (long long)pop_time,
+                           (long long)invisible_ms, broker, (int)queue, (long long)offset);
     char *encoded = text ? xo_base64(text, strlen(text)) : NULL;
     char *handle = encoded ? xo_printf("%s-%s", message_id, encoded) : NULL;
     free(encoded);

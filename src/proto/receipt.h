@@ -1,4 +1,5 @@
-/* Coordinates in a receipt handle of the form MessageId-base64("ckOffset popTime invisibleTime reviveQueue topicType broker queue offset"). */
+/* Coordinates in a receipt handle of the form MessageId-base64("ckOffset popTime invisibleTime reviveQueue topicType
+ * broker queue offset"). */
 #ifndef XO_RECEIPT_H
 #define XO_RECEIPT_H
 #include "base/error.h"
@@ -11,5 +12,6 @@ typedef struct {
 /* 1 and *out when the handle has that form, 0 when it has not: then nothing is known, and nothing is invented. */
 int xo_receipt_read(xo_receipt *out, const char *handle);
 /* Makes such a handle (the endpoint's). Caller frees. */
-char *xo_receipt_write(const char *message_id, int64_t ck_offset, int64_t pop_time, int64_t invisible_ms, const char *broker, int32_t queue, int64_t offset);
+char *xo_receipt_write(const char *message_id, int64_t ck_offset, int64_t pop_time, int64_t invisible_ms,
+                       const char *broker, int32_t queue, int64_t offset);
 #endif

@@ -36,14 +36,18 @@ static xonce_status check_value(const char *what, const char *value)
 {
     for (const char *p = value; *p; p++)
         if ((unsigned char)*p <= 0x20 || *p == 0x7f)
-            return xo_fail(XONCE_E_AUTH, "%s holds a blank or control character at offset %zu: it was probably copied with a line end", what, (size_t)(p - value));
+            return xo_fail(
+                XONCE_E_AUTH,
+                "%s holds a blank or control character at offset %zu: it was probably copied with a line end", what,
+                (size_t)(p - value));
     return XONCE_OK;
 }
 
 static xonce_status take(xo_credentials *out, const char *where, const char *id, const char *secret, const char *token)
 {
     if (!id || !*id || !secret || !*secret)
-        return xo_fail(XONCE_E_AUTH, "%s names an access key %s without its %s: set both", where, id && *id ? "id" : "secret", id && *id ? "secret" : "id");
+        return xo_fail(XONCE_E_AUTH, "%s names an access key %s without its %s: set both", where,
+                       id && *id ? "id" : "secret", id && *id ? "secret" : "id");
     if (strchr(id, ':'))
         return xo_fail(XONCE_E_AUTH, "the access key id in %s holds a ':'", where);
     xonce_status st = check_value("the access key id", id);
@@ -104,7 +108,8 @@ static xonce_status read_line(char *line, const char *path, int number, char **v
     else if (is_name(name, "security-token", ENV_TOKEN))
         values[2] = value;
     else
-        return xo_fail(XONCE_E_INVALID, "%s line %d: unknown name; use access-key-id, access-key-secret, security-token", path, number);
+        return xo_fail(XONCE_E_INVALID,
+                       "%s line %d: unknown name; use access-key-id, access-key-secret, security-token", path, number);
     return XONCE_OK;
 }
 
@@ -153,17 +158,20 @@ static xonce_status from_file(xo_credentials *out, const char *path)
 xonce_status xo_credentials_load(xo_credentials *out, const xonce_config *cfg)
 {
     memset(out, 0, sizeof *out);
-    const char *id = xo_config_text(cfg, "credentials.access-key-id"), *secret = xo_config_text(cfg, "credentials.access-key-secret");
+    const char *id = xo_config_text(cfg, "credentials.access-key-id"),
+               *secret = xo_config_text(cfg, "credentials.access-key-secret");
     const char *file = xo_config_text(cfg, "credentials.file");
     if (id || secret)
-        return take(out, "the configuration (credentials.*)", id, secret, xo_config_text(cfg, "credentials.security-token"));
+        return take(out, "the configuration (credentials.*)", id, secret,
+                    xo_config_text(cfg, "credentials.security-token"));
     if (file && *file)
         return from_file(out, file);
     id = getenv(ENV_ID);
     secret = getenv(ENV_SECRET);
     if ((id && *id) || (secret && *secret))
         return take(out, "the environment (" ENV_ID ", " ENV_SECRET ")", id, secret, getenv(ENV_TOKEN));
-    return xo_fail(XONCE_E_AUTH, "no credentials: set " ENV_ID " and " ENV_SECRET " (with STS " ENV_TOKEN " too), or name a credentials file");
+    return xo_fail(XONCE_E_AUTH, "no credentials: set " ENV_ID " and " ENV_SECRET " (with STS " ENV_TOKEN
+                                 " too), or name a credentials file");
 }
 
 /* ---- signature ---- */
@@ -196,7 +204,8 @@ static int is_mq(const xo_header *h)
     return !strncasecmp(h->name, "x-mq-", 5);
 }
 
-/* The next x-mq- header in the order of (lower-case name, place); NULL after the last. There are one or two in practice. */
+/* The next x-mq- header in the order of (lower-case name, place); NULL after the last. There are one or two in
+ * practice. */
 static const xo_header *next_mq(const xo_header *h, size_t nh, const xo_header *last)
 {
     const xo_header *best = NULL;
@@ -243,7 +252,8 @@ xonce_status xo_sign(char out[29], const char *secret, const char *string_to_sig
     unsigned char mac[20];
     out[0] = 0;
     if (xo_hmac_sha1(secret, strlen(secret), string_to_sign, strlen(string_to_sign), mac))
-        return xo_fail(XONCE_E_AUTH, "the crypto library refuses HMAC-SHA1, which the RocketMQ HTTP protocol signs with: is it in a restricted (FIPS) mode?");
+        return xo_fail(XONCE_E_AUTH, "the crypto library refuses HMAC-SHA1, which the RocketMQ HTTP protocol signs "
+                                     "with: is it in a restricted (FIPS) mode?");
     char *text = xo_base64(mac, sizeof mac);
     if (!text)
         return xo_nomem();
@@ -263,10 +273,12 @@ xonce_status xo_parse_authorization(const char *value, char *id, size_t size, co
         return xo_fail(XONCE_E_INVALID, "the Authorization header is not of the form \"MQ AccessKeyId:Signature\"");
     size_t nid = (size_t)(colon - (v + 3));
     if (nid >= size)
-        return xo_fail(XONCE_E_INVALID, "the access key id of the Authorization header is longer than %zu bytes", size - 1);
+        return xo_fail(XONCE_E_INVALID, "the access key id of the Authorization header is longer than %zu bytes",
+                       size - 1);
     for (const char *p = v + 3; p < v + n; p++)
         if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
-            return xo_fail(XONCE_E_INVALID, "the Authorization header holds byte 0x%02x at offset %zu", (unsigned char)*p, (size_t)(p - v));
+            return xo_fail(XONCE_E_INVALID, "the Authorization header holds byte 0x%02x at offset %zu",
+                           (unsigned char)*p, (size_t)(p - v));
     memcpy(id, v + 3, nid);
     id[nid] = 0;
     *signature = colon + 1;
@@ -288,8 +300,8 @@ void xo_http_date(char out[30], int64_t now_ms)
         return;
     }
     char text[64];
-    snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[t.tm_wday], t.tm_mday, months[t.tm_mon], t.tm_year + 1900, t.tm_hour, t.tm_min,
-             t.tm_sec);
+    snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[t.tm_wday], t.tm_mday, months[t.tm_mon],
+             t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
     memcpy(out, text, 29);
     out[29] = 0;
 }
@@ -332,12 +344,12 @@ xonce_status xo_parse_http_date(const char *s, int64_t *ms)
     *ms = -1;
     size_t n;
     s = value_of(s, &n);
-    if (n == 29 && !memcmp(s + 3, ", ", 2) && s[7] == ' ' && s[11] == ' ' && s[16] == ' ' && s[19] == ':' && s[22] == ':' && !memcmp(s + 25, " GMT", 4) &&
-        lookup(s, days, 7) >= 0) {
+    if (n == 29 && !memcmp(s + 3, ", ", 2) && s[7] == ' ' && s[11] == ' ' && s[16] == ' ' && s[19] == ':' &&
+        s[22] == ':' && !memcmp(s + 25, " GMT", 4) && lookup(s, days, 7) >= 0) {
         int day = digits(s + 5, 2), month = lookup(s + 8, months, 12) + 1, year = digits(s + 12, 4);
         int hour = digits(s + 17, 2), minute = digits(s + 20, 2), second = digits(s + 23, 2);
-        if (month >= 1 && year >= 1970 && day >= 1 && day <= month_length(year, month) && hour >= 0 && hour <= 23 && minute >= 0 && minute <= 59 &&
-            second >= 0 && second <= 60) {
+        if (month >= 1 && year >= 1970 && day >= 1 && day <= month_length(year, month) && hour >= 0 && hour <= 23 &&
+            minute >= 0 && minute <= 59 && second >= 0 && second <= 60) {
             *ms = (((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000;
             return XONCE_OK;
         }

@@ -152,8 +152,9 @@ void xo_xml_ack_errors_free(xo_xml_ack_error *e, size_t n)
 /* ---- messages ---- */
 
 enum { F_ID, F_MD5, F_BODY, F_HANDLE, F_PUBLISHED, F_FIRST, F_NEXT, F_TIMES, F_TAG, F_PROPERTIES };
-static const char *const message_fields[] = {"MessageId",        "MessageBodyMD5",  "MessageBody",   "ReceiptHandle", "PublishTime",
-                                             "FirstConsumeTime", "NextConsumeTime", "ConsumedTimes", "MessageTag",    "Properties", NULL};
+static const char *const message_fields[] = {
+    "MessageId",       "MessageBodyMD5", "MessageBody", "ReceiptHandle", "PublishTime", "FirstConsumeTime",
+    "NextConsumeTime", "ConsumedTimes",  "MessageTag",  "Properties",    NULL};
 
 typedef struct {
     const char *topic;
@@ -232,7 +233,8 @@ static xonce_status take_message(void *arg, const xo_xml_field *f)
     return XONCE_OK;
 }
 
-/* The server's time now. Its Date has whole seconds: our own clock fills in the rest when it agrees, else the end of that second is taken (too early an expiry is the safe side). */
+/* The server's time now. Its Date has whole seconds: our own clock fills in the rest when it agrees, else the end of
+ * that second is taken (too early an expiry is the safe side). */
 static int64_t server_time(int64_t date_ms)
 {
     int64_t now = xo_now_ms();
@@ -241,7 +243,8 @@ static int64_t server_time(int64_t date_ms)
     return date_ms + 999;
 }
 
-xonce_status xo_xml_read_messages(xonce_message **list, size_t *count, const char *topic, const char *doc, size_t n, int64_t date_ms)
+xonce_status xo_xml_read_messages(xonce_message **list, size_t *count, const char *topic, const char *doc, size_t n,
+                                  int64_t date_ms)
 {
     static const xo_xml_shape shape = {"Messages", "Message", 0, message_fields, take_message};
     message_list l = {topic, NULL, NULL, 0, server_time(date_ms), xo_mono_ms()};

@@ -12,13 +12,16 @@ typedef struct {
 typedef struct {
     char *code, *message, *handle;
 } xo_xml_ack_error;
-/* Client side. Every reader matches local names, ignores namespaces and unknown elements, and refuses a document type. */
-xonce_status xo_xml_write_message(xo_buf *out, const xonce_message *m);                    /* request of a send */
-xonce_status xo_xml_write_handles(xo_buf *out, const char *const *handles, size_t n);      /* request of an ack */
+/* Client side. Every reader matches local names, passes over namespaces and unknown elements, and refuses a document
+   type. */
+xonce_status xo_xml_write_message(xo_buf *out, const xonce_message *m);               /* request of a send */
+xonce_status xo_xml_write_handles(xo_buf *out, const char *const *handles, size_t n); /* request of an ack */
 xonce_status xo_xml_read_sent(xo_xml_sent *out, const char *doc, size_t n);
-/* A linked list (by ->next) of messages of `topic`; a damaged message is an error of the whole. MessageBodyMD5 is verified. next_consume gets each NextConsumeTime through
-   expires_mono relative to the server's clock as told by date_ms (the answer's Date; -1: the local clock). */
-xonce_status xo_xml_read_messages(xonce_message **list, size_t *count, const char *topic, const char *doc, size_t n, int64_t date_ms);
+/* A linked list (by ->next) of messages of `topic`; a damaged message is an error of the whole. MessageBodyMD5 is
+   verified. expires_mono is made from NextConsumeTime and the server's clock as told by date_ms (the answer's Date;
+   -1: the local clock). */
+xonce_status xo_xml_read_messages(xonce_message **list, size_t *count, const char *topic, const char *doc, size_t n,
+                                  int64_t date_ms);
 xonce_status xo_xml_read_error(xo_xml_error *out, const char *doc, size_t n);
 xonce_status xo_xml_read_ack_errors(xo_xml_ack_error **out, size_t *count, const char *doc, size_t n);
 void xo_xml_sent_free(xo_xml_sent *s);

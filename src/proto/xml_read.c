@@ -1,4 +1,5 @@
-/* Reads a small fixed shape of XML through libxml2's SAX2 interface: no tree, no entities, no network, no document type. */
+/* Reads a small fixed shape of XML through libxml2's SAX2 interface: no tree, no entities, no network, no document
+ * type. */
 #include "proto/xml_read.h"
 #include "base/buf.h"
 #include <libxml/parser.h>
@@ -15,16 +16,16 @@ typedef struct {
     const xo_xml_shape *shape;
     void *arg;
     xmlParserCtxtPtr parser;
-    xo_buf text;              /* the texts of one item, each followed by a NUL */
-    int depth, field_depth;   /* field_depth: where fields stand; a field is open at it when field >= 0 */
+    xo_buf text;            /* the texts of one item, each followed by a NUL */
+    int depth, field_depth; /* field_depth: where fields stand; a field is open at it when field >= 0 */
     int in_item, field;
-    size_t start;             /* of the open field in text */
+    size_t start; /* of the open field in text */
     struct {
         size_t at, len;
         int seen;
     } span[XO_XML_FIELDS];
-    xonce_status status;      /* ours; XONCE_OK while all is well. The error is set then */
-    char why[160];            /* libxml2's first complaint */
+    xonce_status status; /* ours; XONCE_OK while all is well. The error is set then */
+    char why[160];       /* libxml2's first complaint */
 } walk;
 
 static void initialise(void)
@@ -70,8 +71,8 @@ static void end_item(walk *w)
         stop(w, st);
 }
 
-static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, const xmlChar *uri, int nspaces, const xmlChar **spaces, int nattributes,
-                     int ndefaulted, const xmlChar **attributes)
+static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, const xmlChar *uri, int nspaces,
+                     const xmlChar **spaces, int nattributes, int ndefaulted, const xmlChar **attributes)
 {
     (void)prefix, (void)uri, (void)nspaces, (void)spaces, (void)nattributes, (void)ndefaulted, (void)attributes;
     walk *w = data;
@@ -150,34 +151,57 @@ static void on_error(void *data, complaint e)
     if (!e || e->level < XML_ERR_ERROR || w->why[0] || w->status)
         return;
     size_t n = e->message ? strcspn(e->message, "\r\n") : 0;
-    (void)snprintf(w->why, sizeof w->why, "line %d: %.*s", e->line, (int)(n > 100 ? 100 : n), e->message ? e->message : "");
+    (void)snprintf(w->why, sizeof w->why, "line %d: %.*s", e->line, (int)(n > 100 ? 100 : n),
+                   e->message ? e->message : "");
 }
 
-/* A look at the tags alone, before libxml2 sees them: libxml2 compares the attributes of a tag pairwise, so that one tag of some megabytes would hold a thread for minutes. */
+/* What is not a tag although it starts with '<', and its end, which is behind the whole opening. */
+static const struct {
+    const char *open, *close;
+} sections[] = {{"<!--", "-->"}, {"<![CDATA[", "]]>"}, {"<?", "?>"}};
+
+/* Behind the first close in [p, end); end when it is cut off, of which libxml2 tells better. All closes end with '>'.
+ */
+static const char *behind(const char *p, const char *end, const char *close)
+{
+    size_t n = strlen(close);
+    for (const char *q = p; q < end && (q = memchr(q, '>', (size_t)(end - q))); q++)
+        if ((size_t)(q + 1 - p) >= n && !memcmp(q + 1 - n, close, n))
+            return q + 1;
+    return end;
+}
+
+/* Behind the tag at p; NULL when it is too long. */
+static const char *behind_tag(const char *p, const char *end)
+{
+    char quote = 0;
+    const char *q = p + 1;
+    for (; q < end && (quote || *q != '>'); q++) {
+        if (q - p > TAG_MAX)
+            return NULL;
+        if (quote ? *q == quote : *q == '"' || *q == '\'')
+            quote = quote ? 0 : *q;
+    }
+    return q;
+}
+
+/* A look at the tags alone, before libxml2 sees them: it compares the attributes of a tag pairwise, so that one tag of
+   some megabytes would hold a thread for minutes. */
 static xonce_status check_tags(const char *doc, size_t n)
 {
     const char *p = doc, *end = doc + n;
     while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
-        size_t left = (size_t)(end - p);
-        const char *stop_at = left >= 4 && !memcmp(p, "<!--", 4) ? "-->" : left >= 9 && !memcmp(p, "<![CDATA[", 9) ? "]]>" : left >= 2 && p[1] == '?' ? "?>" : NULL;
-        if (stop_at) {
-            const char *q = memmem(p, left, stop_at, strlen(stop_at));
-            if (!q)
-                return XONCE_OK; /* cut off: libxml2 says so better */
-            p = q + strlen(stop_at);
-            continue;
+        const char *next = NULL;
+        for (size_t i = 0; i < sizeof sections / sizeof *sections && !next; i++) {
+            size_t len = strlen(sections[i].open);
+            if ((size_t)(end - p) >= len && !memcmp(p, sections[i].open, len))
+                next = behind(p + len, end, sections[i].close);
         }
-        if (left >= 2 && p[1] == '!')
+        if (!next && end - p >= 2 && p[1] == '!')
             return xo_fail(XONCE_E_INVALID, "a document type declaration is refused");
-        char quote = 0;
-        const char *q = p + 1;
-        for (; q < end && (quote || *q != '>'); q++) {
-            if (q - p > TAG_MAX)
-                return xo_fail(XONCE_E_INVALID, "an XML tag is longer than %d bytes", TAG_MAX);
-            if (quote ? *q == quote : *q == '"' || *q == '\'')
-                quote = quote ? 0 : *q;
-        }
-        p = q;
+        if (!next && !(next = behind_tag(p, end)))
+            return xo_fail(XONCE_E_INVALID, "an XML tag is longer than %d bytes", TAG_MAX);
+        p = next;
     }
     return XONCE_OK;
 }

@@ -9,14 +9,15 @@ typedef struct {
     size_t len;
 } xo_xml_field;
 typedef struct {
-    const char *root;   /* local name of the root element */
-    const char *item;   /* the fields are in each <item> of the root; NULL: in the root itself */
-    int repeat;         /* with item NULL: a field may come again and again; take is called for each */
+    const char *root;          /* local name of the root element */
+    const char *item;          /* the fields are in each <item> of the root; NULL: in the root itself */
+    int repeat;                /* with item NULL: a field may come again and again; take is called for each */
     const char *const *fields; /* local names, ended by NULL, at most XO_XML_FIELDS */
     /* An item is complete (the order of f is that of fields). Anything but XONCE_OK ends the reading. */
     xonce_status (*take)(void *arg, const xo_xml_field *f);
 } xo_xml_shape;
-/* Namespaces, unknown elements, attributes and comments are passed over; texts and CDATA of a field are joined. INVALID: not well-formed, not UTF-8, a document type,
-   deeper than XO_XML_DEPTH; PROTOCOL: another root, a field twice or with elements inside: the error text is the element's name. */
+/* Namespaces, unknown elements, attributes and comments are passed over; texts and CDATA of a field are joined.
+   INVALID: not well-formed, not UTF-8, a document type, deeper than XO_XML_DEPTH; PROTOCOL: another root, a field twice
+   or with elements inside: the error text is the element's name. */
 xonce_status xo_xml_read(const xo_xml_shape *shape, void *arg, const char *doc, size_t n);
 #endif

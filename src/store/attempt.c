@@ -331,10 +331,19 @@ static xo_step commit_failed(xo_runner *r, const size_t *set, size_t n, size_t f
     return XO_STEP_AGAIN;
 }
 
+static int any_maybe(const xo_runner *r, const size_t *set, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (r->all[set[i]].maybe)
+            return 1;
+    return 0;
+}
+
 static xo_step commit_set(xo_runner *r, const size_t *set, size_t n)
 {
-    if (count_fresh(r, set, n) == 0) {
-        /* only duplicates: what they wait for is committed, there is nothing of ours */
+    if (count_fresh(r, set, n) == 0 && !any_maybe(r, set, n)) {
+        /* only duplicates: what they wait for is committed, there is nothing of ours. (After an unknown COMMIT we do commit: the locking read makes that wait for the
+           standby that the first COMMIT may have been cancelled in waiting for.) */
         xo_tx_close(&r->tx, 1);
         settle_set(r, set, n);
         return XO_STEP_DONE;

@@ -368,6 +368,17 @@ static xonce_status database_now(xo_my *m, int64_t *now)
     return XONCE_OK;
 }
 
+/* Whatever stops the record from coming in, it is not the message's data that is at fault. */
+static xonce_status not_the_data(xonce_status st)
+{
+    xo_sql_class cls = xo_error_class();
+    if (cls != XO_SQL_DATA && cls != XO_SQL_PARENT)
+        return st;
+    xo_error e;
+    xo_error_save(&e);
+    return xo_fail_sql(st, XO_SQL_OTHER, e.pub.native, e.pub.sqlstate, "%s; run `xonce check`", e.pub.text);
+}
+
 xonce_status xo_my_claim(xo_conn *c, const char *group, xo_claim *rows, size_t n, int64_t *now_ms)
 {
     xo_my *m = (xo_my *)c;
@@ -386,7 +397,7 @@ xonce_status xo_my_claim(xo_conn *c, const char *group, xo_claim *rows, size_t n
     if (st == XONCE_OK && now_ms && !now)
         st = database_now(m, &now);
     if (st != XONCE_OK)
-        return st;
+        return not_the_data(st);
     if (now_ms)
         *now_ms = now;
     for (size_t i = 0; i < n; i++)

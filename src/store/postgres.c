@@ -1,15 +1,20 @@
-/* The PostgreSQL engine's transaction: begin, savepoints, the guard around a lent handle, rollback, and the table of its functions.
+/* The PostgreSQL engine's transaction: begin, savepoints, the guard around a lent handle, rollback, and the table of
+ * its functions.
  *
- * BEGIN is put off and travels with the claim. No state of the session is relied on (a pooler may hand out another one for each transaction): settings are
- * SET LOCAL, tables are named with their schema. The isolation is READ COMMITTED; READ WRITE is not asked for, so that a database set to
- * default_transaction_read_only stays so and says it. synchronous_commit is raised to `on` from off, local and remote_write: a commit that is acknowledged must
- * survive the loss of this server's power and, where there is a synchronous standby, of this server; remote_apply, the one stronger choice, stays. */
+ * BEGIN is put off and travels with the claim. No state of the session is relied on (a pooler may hand out another one
+ * for each transaction): settings are SET LOCAL, tables are named with their schema. The isolation is READ COMMITTED;
+ * READ WRITE is not asked for, so that a database set to default_transaction_read_only stays so and says it.
+ * synchronous_commit is raised to `on` from off, local and remote_write: a commit that is acknowledged must survive the
+ * loss of this server's power and, where there is a synchronous standby, of this server; remote_apply, the one stronger
+ * choice, stays. */
 #include <stdio.h>
 #include <string.h>
 #include "base/clock.h"
 #include "store/postgres_int.h"
 
-#define SAFE_COMMIT "CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN NULL ELSE set_config('synchronous_commit', 'on', true) END"
+#define SAFE_COMMIT                                                                                                    \
+    "CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN NULL ELSE "                                 \
+    "set_config('synchronous_commit', 'on', true) END"
 #define SAVE_ITEM "SAVEPOINT xonce_item"
 
 static void reset_tx(xo_pg_conn *c)
@@ -48,14 +53,10 @@ xonce_status xo_pg_tx_ready(xo_pg_conn *c)
     if (c->pub.lent && xo_pg_drain(c) != XONCE_OK)
         return xonce_error_last()->code;
     switch (PQtransactionStatus(c->pg)) {
-    case PQTRANS_INTRANS:
-        return XONCE_OK;
-    case PQTRANS_IDLE:
-        return xo_pg_fail_escaped(c);
-    case PQTRANS_INERROR:
-        return xo_pg_fail_aborted(c);
-    default:
-        return xo_pg_fail_lost(c, "the transaction was open");
+    case PQTRANS_INTRANS: return XONCE_OK;
+    case PQTRANS_IDLE: return xo_pg_fail_escaped(c);
+    case PQTRANS_INERROR: return xo_pg_fail_aborted(c);
+    default: return xo_pg_fail_lost(c, "the transaction was open");
     }
 }
 
@@ -66,9 +67,13 @@ void xo_pg_tx_prefix(xo_pg_conn *c, PGresult **settings)
         char lock[24], idle[24];
         const char *v[2] = {lock, idle};
         xo_pg_send s = {.kind = PG_CONTROL, .key = PG_OWN_KEY(PG_KEY_SETTINGS), .n = 2, .v = v, .keep = settings};
-        s.text = "SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true), " SAFE_COMMIT ", " PG_NOW_MS;
+        s.text = "SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, "
+                 "true), " SAFE_COMMIT ", " PG_NOW_MS;
         (void)snprintf(lock, sizeof(lock), "%d", c->lock_ms > INT32_MAX ? INT32_MAX : (int)c->lock_ms);
-        (void)snprintf(idle, sizeof(idle), "%d", c->idle_ms > INT32_MAX ? INT32_MAX : c->idle_ms > 0 ? (int)c->idle_ms : 0);
+        (void)snprintf(idle, sizeof(idle), "%d",
+                       c->idle_ms > INT32_MAX ? INT32_MAX
+                       : c->idle_ms > 0       ? (int)c->idle_ms
+                                              : 0);
         c->begun = 1;
         xo_pg_push_text(c, PG_CONTROL, "BEGIN ISOLATION LEVEL READ COMMITTED");
         xo_pg_push(c, &s);
@@ -175,7 +180,8 @@ static xonce_status release_item(xo_pg_conn *c)
     }
     st = xo_pg_tx_ready(c);
     if (st == XONCE_OK)
-        st = tell_in_tx(c, guarded && !c->pub.joined ? "RELEASE SAVEPOINT xonce_guard" : NULL, "RELEASE SAVEPOINT xonce_item");
+        st = tell_in_tx(c, guarded && !c->pub.joined ? "RELEASE SAVEPOINT xonce_guard" : NULL,
+                        "RELEASE SAVEPOINT xonce_item");
     if (st == XONCE_OK && guarded)
         c->pub.lent = c->guard_in_item = 0;
     return st;

@@ -1,4 +1,5 @@
-/* What `check` finds about a PostgreSQL record table, ours or one that was there before: columns, keys, triggers, its sequence. */
+/* What `check` finds about a PostgreSQL record table, ours or one that was there before: columns, keys, triggers, its
+ * sequence. */
 #include <inttypes.h>
 #include <string.h>
 #include "store/postgres_int.h"
@@ -35,14 +36,20 @@ static void check_column(xo_pg_checker *k, const column_rule *rule, const PGresu
         return;
     }
     if (!strstr(rule->types, type))
-        xo_pg_say(k, 3, xo_printf("column \"%s\" of %s has the type %s", rule->name, k->table, PQgetvalue(r, row, COL_TYPE)),
-               strcmp(rule->name, "message_id") == 0 ? "ids that differ are taken for one, or the key is not used: messages are lost, or claims are slow"
-                                                     : "what is claimed does not fit, or is not compared as it should be",
-               xo_printf("ALTER TABLE %s ALTER COLUMN \"%s\" TYPE %.*s;", k->table, rule->name, (int)strcspn(rule->add, " "), rule->add));
+        xo_pg_say(
+            k, 3, xo_printf("column \"%s\" of %s has the type %s", rule->name, k->table, PQgetvalue(r, row, COL_TYPE)),
+            strcmp(rule->name, "message_id") == 0
+                ? "ids that differ are taken for one, or the key is not used: messages are lost, or claims are slow"
+                : "what is claimed does not fit, or is not compared as it should be",
+            xo_printf("ALTER TABLE %s ALTER COLUMN \"%s\" TYPE %.*s;", k->table, rule->name,
+                      (int)strcspn(rule->add, " "), rule->add));
     else if (length > 0 && length < rule->length)
-        xo_pg_say(k, 2, xo_printf("column \"%s\" of %s holds %d characters, %d are needed", rule->name, k->table, length, rule->length),
-               "a longer value fails the claim of its whole batch, and its message never succeeds",
-               xo_printf("ALTER TABLE %s ALTER COLUMN \"%s\" TYPE %.*s;", k->table, rule->name, (int)strcspn(rule->add, " "), rule->add));
+        xo_pg_say(k, 2,
+                  xo_printf("column \"%s\" of %s holds %d characters, %d are needed", rule->name, k->table, length,
+                            rule->length),
+                  "a longer value fails the claim of its whole batch, and its message never succeeds",
+                  xo_printf("ALTER TABLE %s ALTER COLUMN \"%s\" TYPE %.*s;", k->table, rule->name,
+                            (int)strcspn(rule->add, " "), rule->add));
     free(type);
 }
 
@@ -51,22 +58,29 @@ static void check_collation(xo_pg_checker *k, const PGresult *r, int row)
     const char *name = PQgetvalue(r, row, COL_COLLATION);
     char *mend = xo_printf("ALTER TABLE %s ALTER COLUMN message_id TYPE varchar(255) COLLATE \"C\";", k->table);
     if (xo_pg_yes(r, row, COL_FOLDS))
-        xo_pg_say(k, 2, xo_printf("message_id of %s has the collation %s, which takes different bytes for equal", k->table, name),
-               "ids that differ only in case or accent collide: the second message's claim is refused and it never gets through", mend);
+        xo_pg_say(
+            k, 2,
+            xo_printf("message_id of %s has the collation %s, which takes different bytes for equal", k->table, name),
+            "ids that differ only in case or accent collide: the second message's claim is refused and it never gets "
+            "through",
+            mend);
     else if (strcmp(name, "C") != 0 && strcmp(name, "POSIX") != 0)
         xo_pg_say(k, 1, xo_printf("message_id of %s has the collation %s, not C", k->table, name),
-               "claims are slower, and an upgrade of the operating system's locales can break the unique key without a sign", mend);
+                  "claims are slower, and an upgrade of the operating system's locales can break the unique key "
+                  "without a sign",
+                  mend);
     else
         free(mend);
 }
 
 static void check_columns(xo_pg_checker *k)
 {
-    static const char sql[] =
-        "SELECT a.attname, t.typname, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, "
-        "a.attnotnull AND a.attidentity = '' AND NOT a.atthasdef, coalesce(o.collname, ''), coalesce(NOT (to_jsonb(o) ->> 'collisdeterministic')::boolean, false) "
-        "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation "
-        "WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped";
+    static const char sql[] = "SELECT a.attname, t.typname, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, "
+                              "a.attnotnull AND a.attidentity = '' AND NOT a.atthasdef, coalesce(o.collname, ''), "
+                              "coalesce(NOT (to_jsonb(o) ->> 'collisdeterministic')::boolean, false) "
+                              "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT "
+                              "JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation "
+                              "WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped";
     PGresult *r = xo_pg_ask(k, sql, k->table, NULL);
     size_t i;
     int row, n = r ? PQntuples(r) : 0;
@@ -76,9 +90,12 @@ static void check_columns(xo_pg_checker *k)
         if (row < n)
             check_column(k, &columns[i], r, row);
         else
-            xo_pg_say(k, columns[i].ours ? 1 : 3, xo_printf("%s has no column \"%s\"", k->table, columns[i].name),
-                   columns[i].ours ? "another message under an id that is taken cannot be told from a duplicate of it, and is skipped" : "claims fail",
-                   xo_printf("ALTER TABLE %s ADD COLUMN \"%s\" %s;", k->table, columns[i].name, columns[i].add));
+            xo_pg_say(
+                k, columns[i].ours ? 1 : 3, xo_printf("%s has no column \"%s\"", k->table, columns[i].name),
+                columns[i].ours
+                    ? "another message under an id that is taken cannot be told from a duplicate of it, and is skipped"
+                    : "claims fail",
+                xo_printf("ALTER TABLE %s ADD COLUMN \"%s\" %s;", k->table, columns[i].name, columns[i].add));
         if (row < n && strcmp(columns[i].name, "message_id") == 0)
             check_collation(k, r, row);
     }
@@ -87,11 +104,15 @@ static void check_columns(xo_pg_checker *k)
         for (i = 0; i < sizeof(columns) / sizeof(columns[0]) && strcmp(columns[i].name, name) != 0; i++)
             ;
         if (i == sizeof(columns) / sizeof(columns[0]) && xo_pg_yes(r, row, COL_UNFILLED))
-            xo_pg_say(k, 3, xo_printf("column \"%s\" of %s is NOT NULL without a default, and claims do not fill it", name, k->table), "every claim fails",
-                   xo_printf("ALTER TABLE %s ALTER COLUMN \"%s\" DROP NOT NULL;", k->table, name));
+            xo_pg_say(k, 3,
+                      xo_printf("column \"%s\" of %s is NOT NULL without a default, and claims do not fill it", name,
+                                k->table),
+                      "every claim fails",
+                      xo_printf("ALTER TABLE %s ALTER COLUMN \"%s\" DROP NOT NULL;", k->table, name));
         if (strcmp(name, "id") == 0 && strcmp(PQgetvalue(r, row, COL_TYPE), "int4") == 0)
-            xo_pg_say(k, 1, xo_printf("column id of %s is an integer", k->table), "after 2,147,483,647 messages every claim fails",
-                   xo_printf("ALTER TABLE %s ALTER COLUMN id TYPE bigint;", k->table));
+            xo_pg_say(k, 1, xo_printf("column id of %s is an integer", k->table),
+                      "after 2,147,483,647 messages every claim fails",
+                      xo_printf("ALTER TABLE %s ALTER COLUMN id TYPE bigint;", k->table));
     }
     PQclear(r);
 }
@@ -105,42 +126,56 @@ static void no_unique_key(xo_pg_checker *k, const PGresult *r)
     int row;
     for (row = 0; row < PQntuples(r); row++)
         if (xo_pg_yes(r, row, IX_UNIQUE) && strstr(PQgetvalue(r, row, IX_COLUMNS), "message_id")) {
-            xo_pg_say(k, 3, xo_printf("the unique key %s of %s cannot be used for claims: it is %s", PQgetvalue(r, row, IX_NAME), k->table, PQgetvalue(r, row, IX_FLAW)),
-                   "every claim is refused; without a key that holds for message_id alone and at once, duplicates would pass",
-                   xo_printf("ALTER TABLE %s ADD CONSTRAINT message_id_unique_key_1 UNIQUE (message_id);", k->table));
+            xo_pg_say(
+                k, 3,
+                xo_printf("the unique key %s of %s cannot be used for claims: it is %s", PQgetvalue(r, row, IX_NAME),
+                          k->table, PQgetvalue(r, row, IX_FLAW)),
+                "every claim is refused; without a key that holds for message_id alone and at once, duplicates would "
+                "pass",
+                xo_printf("ALTER TABLE %s ADD CONSTRAINT message_id_unique_key_1 UNIQUE (message_id);", k->table));
             return;
         }
-    xo_pg_say(k, 3, xo_printf("%s has no unique key on message_id", k->table), "every claim is refused: without it duplicates would pass",
-           xo_printf("ALTER TABLE %s ADD CONSTRAINT message_id_unique_key UNIQUE (message_id);", k->table));
+    xo_pg_say(k, 3, xo_printf("%s has no unique key on message_id", k->table),
+              "every claim is refused: without it duplicates would pass",
+              xo_printf("ALTER TABLE %s ADD CONSTRAINT message_id_unique_key UNIQUE (message_id);", k->table));
 }
 
 static void check_other_key(xo_pg_checker *k, const PGresult *r, int row)
 {
     const char *name = PQgetvalue(r, row, IX_NAME), *cols = PQgetvalue(r, row, IX_COLUMNS);
     if (xo_pg_yes(r, row, IX_FOLDS) && xo_pg_yes(r, row, IX_GOOD))
-        xo_pg_say(k, 2, xo_printf("the unique key %s takes different ids for equal (its collation)", name), "the second message's claim is refused and it never gets through",
-               xo_printf("DROP INDEX %s; ALTER TABLE %s ADD CONSTRAINT message_id_unique_key_1 UNIQUE (message_id);", name, k->table));
-    if (xo_pg_yes(r, row, IX_UNIQUE) && !xo_pg_yes(r, row, IX_GOOD) && strcmp(cols, "id") != 0 && !strstr(cols, "message_id"))
+        xo_pg_say(k, 2, xo_printf("the unique key %s takes different ids for equal (its collation)", name),
+                  "the second message's claim is refused and it never gets through",
+                  xo_printf("DROP INDEX %s; ALTER TABLE %s ADD CONSTRAINT message_id_unique_key_1 UNIQUE (message_id);",
+                            name, k->table));
+    if (xo_pg_yes(r, row, IX_UNIQUE) && !xo_pg_yes(r, row, IX_GOOD) && strcmp(cols, "id") != 0 &&
+        !strstr(cols, "message_id"))
         xo_pg_say(k, 1, xo_printf("the unique key %s (%s) of %s is not about the id", name, cols, k->table),
-               "two different messages can conflict in it; then the claim of their batch fails, again and again",
-               xo_pg_yes(r, row, IX_CONSTRAINT) ? xo_printf("ALTER TABLE %s DROP CONSTRAINT %s;", k->table, name) : xo_printf("DROP INDEX CONCURRENTLY %s;", name));
+                  "two different messages can conflict in it; then the claim of their batch fails, again and again",
+                  xo_pg_yes(r, row, IX_CONSTRAINT) ? xo_printf("ALTER TABLE %s DROP CONSTRAINT %s;", k->table, name)
+                                                   : xo_printf("DROP INDEX CONCURRENTLY %s;", name));
     if (!xo_pg_yes(r, row, IX_UNIQUE) && strcmp(PQgetvalue(r, row, IX_FIRST), "queue_id") == 0)
-        xo_pg_say(k, 0, xo_printf("the key %s (%s) makes batches 10 to 40 %% slower", name, cols), "only reports and pruning by queue read it",
-               xo_printf("DROP INDEX CONCURRENTLY %s;", name));
+        xo_pg_say(k, 0, xo_printf("the key %s (%s) makes batches 10 to 40 %% slower", name, cols),
+                  "only reports and pruning by queue read it", xo_printf("DROP INDEX CONCURRENTLY %s;", name));
 }
 
 static void check_keys(xo_pg_checker *k)
 {
     static const char sql[] =
         "SELECT x.indexrelid::regclass, x.indisunique, x.indisprimary, "
-        "x.indisunique AND x.indisvalid AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = 1 AND f.attname = 'message_id', "
-        "CASE WHEN NOT x.indisvalid THEN 'not valid' WHEN NOT x.indimmediate THEN 'deferrable' WHEN x.indpred IS NOT NULL THEN 'partial' "
+        "x.indisunique AND x.indisvalid AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL AND "
+        "x.indnkeyatts = 1 AND f.attname = 'message_id', "
+        "CASE WHEN NOT x.indisvalid THEN 'not valid' WHEN NOT x.indimmediate THEN 'deferrable' WHEN x.indpred IS NOT "
+        "NULL THEN 'partial' "
         "WHEN x.indexprs IS NOT NULL THEN 'on an expression' ELSE 'on several columns' END, coalesce(f.attname, ''), "
-        "coalesce((SELECT string_agg(a.attname, ', ' ORDER BY i.n) FROM unnest(x.indkey::int[]) WITH ORDINALITY AS i(k, n) "
+        "coalesce((SELECT string_agg(a.attname, ', ' ORDER BY i.n) FROM unnest(x.indkey::int[]) WITH ORDINALITY AS "
+        "i(k, n) "
         "JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = i.k), ''), "
         "EXISTS (SELECT 1 FROM pg_catalog.pg_constraint c WHERE c.conindid = x.indexrelid), "
-        "coalesce((SELECT NOT (to_jsonb(o) ->> 'collisdeterministic')::boolean FROM pg_catalog.pg_collation o WHERE o.oid = x.indcollation[0]), false) "
-        "FROM pg_catalog.pg_index x LEFT JOIN pg_catalog.pg_attribute f ON f.attrelid = x.indrelid AND f.attnum = x.indkey[0] "
+        "coalesce((SELECT NOT (to_jsonb(o) ->> 'collisdeterministic')::boolean FROM pg_catalog.pg_collation o WHERE "
+        "o.oid = x.indcollation[0]), false) "
+        "FROM pg_catalog.pg_index x LEFT JOIN pg_catalog.pg_attribute f ON f.attrelid = x.indrelid AND f.attnum = "
+        "x.indkey[0] "
         "WHERE x.indrelid = $1::regclass ORDER BY 1";
     PGresult *r = xo_pg_ask(k, sql, k->table, NULL);
     int row, unique = 0, ctime = 0;
@@ -155,7 +190,7 @@ static void check_keys(xo_pg_checker *k)
         no_unique_key(k, r);
     if (!ctime)
         xo_pg_say(k, 1, xo_printf("%s has no key on ctime", k->table), "pruning reads the whole table for each batch",
-               xo_printf("CREATE INDEX CONCURRENTLY transaction_record_ctime_key ON %s (ctime);", k->table));
+                  xo_printf("CREATE INDEX CONCURRENTLY transaction_record_ctime_key ON %s (ctime);", k->table));
     PQclear(r);
 }
 
@@ -163,37 +198,49 @@ static void check_keys(xo_pg_checker *k)
 
 static void check_triggers(xo_pg_checker *k)
 {
-    PGresult *r = xo_pg_ask(k, "SELECT quote_ident(tgname), (tgtype & 2) <> 0 FROM pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled <> 'D'",
-                         k->table, NULL);
+    PGresult *r = xo_pg_ask(k,
+                            "SELECT quote_ident(tgname), (tgtype & 2) <> 0 FROM pg_catalog.pg_trigger WHERE tgrelid = "
+                            "$1::regclass AND NOT tgisinternal AND tgenabled <> 'D'",
+                            k->table, NULL);
     int row;
     for (row = 0; r && row < PQntuples(r); row++)
         xo_pg_say(k, xo_pg_yes(r, row, 1) ? 2 : 1, xo_printf("%s has the trigger %s", k->table, PQgetvalue(r, row, 0)),
-               xo_pg_yes(r, row, 1) ? "it can change or swallow the row of a claim: such messages are never applied" : "it runs in each claim, makes it slower, and when it fails the message does not get through",
-               xo_printf("ALTER TABLE %s DISABLE TRIGGER %s;", k->table, PQgetvalue(r, row, 0)));
+                  xo_pg_yes(r, row, 1)
+                      ? "it can change or swallow the row of a claim: such messages are never applied"
+                      : "it runs in each claim, makes it slower, and when it fails the message does not get through",
+                  xo_printf("ALTER TABLE %s DISABLE TRIGGER %s;", k->table, PQgetvalue(r, row, 0)));
     PQclear(r);
-    r = xo_pg_ask(k, "SELECT quote_ident(rulename) FROM pg_catalog.pg_rewrite WHERE ev_class = $1::regclass", k->table, NULL);
+    r = xo_pg_ask(k, "SELECT quote_ident(rulename) FROM pg_catalog.pg_rewrite WHERE ev_class = $1::regclass", k->table,
+                  NULL);
     for (row = 0; r && row < PQntuples(r); row++)
-        xo_pg_say(k, 2, xo_printf("%s has the rule %s", k->table, PQgetvalue(r, row, 0)), "it can change or swallow the row of a claim: such messages are never applied",
-               xo_printf("DROP RULE %s ON %s;", PQgetvalue(r, row, 0), k->table));
+        xo_pg_say(k, 2, xo_printf("%s has the rule %s", k->table, PQgetvalue(r, row, 0)),
+                  "it can change or swallow the row of a claim: such messages are never applied",
+                  xo_printf("DROP RULE %s ON %s;", PQgetvalue(r, row, 0), k->table));
     PQclear(r);
 }
 
 static void check_sequence(xo_pg_checker *k)
 {
-    PGresult *r = xo_pg_ask(k, "SELECT pg_get_serial_sequence($1, a.attname), has_sequence_privilege(pg_get_serial_sequence($1, a.attname), 'SELECT') "
-                            "AND has_column_privilege($1, a.attname, 'SELECT') FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::regclass AND a.attname = 'id' AND NOT a.attisdropped",
-                         k->table, NULL);
+    PGresult *r = xo_pg_ask(k,
+                            "SELECT pg_get_serial_sequence($1, a.attname), "
+                            "has_sequence_privilege(pg_get_serial_sequence($1, a.attname), 'SELECT') "
+                            "AND has_column_privilege($1, a.attname, 'SELECT') FROM pg_catalog.pg_attribute a WHERE "
+                            "a.attrelid = $1::regclass AND a.attname = 'id' AND NOT a.attisdropped",
+                            k->table, NULL);
     const char *seq = r && PQntuples(r) == 1 && !PQgetisnull(r, 0, 0) ? PQgetvalue(r, 0, 0) : NULL;
     char *sql = NULL;
     PGresult *s;
     if (seq && xo_pg_yes(r, 0, 1))
-        sql = xo_printf("SELECT m, l FROM (SELECT max(id) AS m FROM %s) AS t, (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS l FROM %s) AS s WHERE m > l",
+        sql = xo_printf("SELECT m, l FROM (SELECT max(id) AS m FROM %s) AS t, (SELECT CASE WHEN is_called THEN "
+                        "last_value ELSE last_value - 1 END AS l FROM %s) AS s WHERE m > l",
                         k->table, seq);
     s = sql ? xo_pg_ask(k, sql, NULL, NULL) : NULL;
     if (s && PQntuples(s) == 1)
-        xo_pg_say(k, 3, xo_printf("the sequence %s stands at %s, but %s has rows up to id %s", seq, PQgetvalue(s, 0, 1), k->table, PQgetvalue(s, 0, 0)),
-               "claims fail until it has passed them (a restore or a copy of the table forgot the sequence)",
-               xo_printf("SELECT setval('%s', (SELECT max(id) FROM %s));", seq, k->table));
+        xo_pg_say(k, 3,
+                  xo_printf("the sequence %s stands at %s, but %s has rows up to id %s", seq, PQgetvalue(s, 0, 1),
+                            k->table, PQgetvalue(s, 0, 0)),
+                  "claims fail until it has passed them (a restore or a copy of the table forgot the sequence)",
+                  xo_printf("SELECT setval('%s', (SELECT max(id) FROM %s));", seq, k->table));
     PQclear(s);
     PQclear(r);
     free(sql);
@@ -201,20 +248,31 @@ static void check_sequence(xo_pg_checker *k)
 
 static void check_shape(xo_pg_checker *k)
 {
-    PGresult *r = xo_pg_ask(k, "SELECT relkind = 'p', EXISTS (SELECT 1 FROM pg_catalog.pg_inherits WHERE inhparent = c.oid) AND relkind <> 'p', reltuples > 100000 "
-                            "AND coalesce(array_to_string(reloptions, ','), '') !~ 'autovacuum', coalesce(array_to_string(reloptions, ','), '') ~ 'autovacuum_enabled=(false|off)' "
-                            "FROM pg_catalog.pg_class c WHERE oid = $1::regclass", k->table, NULL);
+    PGresult *r = xo_pg_ask(k,
+                            "SELECT relkind = 'p', EXISTS (SELECT 1 FROM pg_catalog.pg_inherits WHERE inhparent = "
+                            "c.oid) AND relkind <> 'p', reltuples > 100000 "
+                            "AND coalesce(array_to_string(reloptions, ','), '') !~ 'autovacuum', "
+                            "coalesce(array_to_string(reloptions, ','), '') ~ 'autovacuum_enabled=(false|off)' "
+                            "FROM pg_catalog.pg_class c WHERE oid = $1::regclass",
+                            k->table, NULL);
     if (r && xo_pg_yes(r, 0, 0))
         xo_pg_say(k, 1, xo_printf("%s is partitioned", k->table),
-               "a key on message_id alone holds over all partitions only when they are made by message_id; made by time, a message that comes again later is applied twice", xo_strdup(""));
+                  "a key on message_id alone holds over all partitions only when they are made by message_id; made by "
+                  "time, a message that comes again later is applied twice",
+                  xo_strdup(""));
     if (r && xo_pg_yes(r, 0, 1))
-        xo_pg_say(k, 2, xo_printf("other tables inherit from %s", k->table), "the unique key does not hold over them: records in them do not stop a duplicate", xo_strdup(""));
+        xo_pg_say(k, 2, xo_printf("other tables inherit from %s", k->table),
+                  "the unique key does not hold over them: records in them do not stop a duplicate", xo_strdup(""));
     if (r && xo_pg_yes(r, 0, 2))
-        xo_pg_say(k, 0, xo_printf("%s has the server's autovacuum settings", k->table), "while rows come and go all day, these keep it smaller and claims 20 to 50 % faster",
-               xo_printf("ALTER TABLE %s SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);", k->table));
+        xo_pg_say(k, 0, xo_printf("%s has the server's autovacuum settings", k->table),
+                  "while rows come and go all day, these keep it smaller and claims 20 to 50 % faster",
+                  xo_printf("ALTER TABLE %s SET (autovacuum_vacuum_scale_factor = 0.02, "
+                            "autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);",
+                            k->table));
     if (r && xo_pg_yes(r, 0, 3))
-        xo_pg_say(k, 1, xo_printf("autovacuum is off for %s", k->table), "pruned records are never cleaned up: the table and its keys grow and slow down",
-               xo_printf("ALTER TABLE %s SET (autovacuum_enabled = true);", k->table));
+        xo_pg_say(k, 1, xo_printf("autovacuum is off for %s", k->table),
+                  "pruned records are never cleaned up: the table and its keys grow and slow down",
+                  xo_printf("ALTER TABLE %s SET (autovacuum_enabled = true);", k->table));
     PQclear(r);
 }
 

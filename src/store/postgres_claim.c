@@ -1,4 +1,5 @@
-/* The record table in PostgreSQL: where it is and what it has, the claim, and the read-back of rows that were refused. */
+/* The record table in PostgreSQL: where it is and what it has, the claim, and the read-back of rows that were refused.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +11,16 @@ static xonce_status make_texts(xo_pg_conn *c, const char *table)
 {
     int ours = c->layout.has_ours;
     char *name = xo_strdup(table);
-    char *insert = xo_printf("INSERT INTO %s (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", broker_name%s) "
-                             "SELECT $1::text, u.m, u.t, " PG_NOW_MS ", u.q, u.o, u.b%s "
-                             "FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::text[]%s) AS u(m, t, q, o, b%s) "
-                             "ON CONFLICT (message_id) DO NOTHING RETURNING message_id",
-                             table, ours ? ", store_time, log_offset, digest" : "", ours ? ", u.s, u.l, u.d" : "",
-                             ours ? ", $7::bigint[], $8::bigint[], $9::text[]" : "", ours ? ", s, l, d" : "");
-    char *select = xo_printf("SELECT message_id, consumer_group, topic_name, %s FROM %s WHERE message_id = ANY ($1::text[]) FOR SHARE",
-                             ours ? "digest" : "NULL", table);
+    char *insert =
+        xo_printf("INSERT INTO %s (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", broker_name%s) "
+                  "SELECT $1::text, u.m, u.t, (SELECT " PG_NOW_MS "), u.q, u.o, u.b%s "
+                  "FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::text[]%s) AS u(m, t, q, o, b%s) "
+                  "ON CONFLICT (message_id) DO NOTHING RETURNING message_id",
+                  table, ours ? ", store_time, log_offset, digest" : "", ours ? ", u.s, u.l, u.d" : "",
+                  ours ? ", $7::bigint[], $8::bigint[], $9::text[]" : "", ours ? ", s, l, d" : "");
+    char *select = xo_printf(
+        "SELECT message_id, consumer_group, topic_name, %s FROM %s WHERE message_id = ANY ($1::text[]) FOR SHARE",
+        ours ? "digest" : "NULL", table);
     free(c->table);
     free(c->insert);
     free(c->select);
@@ -34,11 +37,14 @@ static xonce_status make_texts(xo_pg_conn *c, const char *table)
 
 xonce_status xo_pg_layout(xo_conn *x, xo_layout *out)
 {
-    /* a table of that name in another schema of the path must not take its place in a later transaction: it is named with its schema from here on */
-    static const char sql[] =
-        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid "
-        "AND a.attname IN ('store_time', 'log_offset', 'digest') AND NOT a.attisdropped) = 3 FROM pg_catalog.pg_class c "
-        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('transaction_record') AND c.relkind IN ('r', 'p')";
+    /* a table of that name in another schema of the path must not take its place in a later transaction: it is named
+     * with its schema from here on */
+    static const char sql[] = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), (SELECT count(*) FROM "
+                              "pg_catalog.pg_attribute a WHERE a.attrelid = c.oid "
+                              "AND a.attname IN ('store_time', 'log_offset', 'digest') AND NOT a.attisdropped) = 3 "
+                              "FROM pg_catalog.pg_class c "
+                              "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = "
+                              "to_regclass('transaction_record') AND c.relkind IN ('r', 'p')";
     xo_pg_conn *c = xo_pg_of(x);
     PGresult *r = NULL;
     xonce_status st;
@@ -79,7 +85,8 @@ static xonce_status need_table(xo_pg_conn *c)
         return xonce_error_last()->code;
     if (c->table)
         return XONCE_OK;
-    return xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_SETUP, 0, "42P01", "the table transaction_record is not in the search_path of this database: run `xonce init`");
+    return xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_SETUP, 0, "42P01",
+                       "the table transaction_record is not in the search_path of this database: run `xonce init`");
 }
 
 /* ---- claim ---- */
@@ -121,7 +128,8 @@ static xonce_status mark_fresh(const PGresult *r, xo_claim *rows, size_t n)
         xo_claim *hit = bsearch(PQgetvalue(r, i, 0), rows, n, sizeof(*rows), by_key);
         if (!hit)
             return xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_OTHER, 0, NULL,
-                               "transaction_record stored another id than the claimed one (a trigger? a too short column?): run `xonce check`");
+                               "transaction_record stored another id than the claimed one (a trigger? a too short "
+                               "column?): run `xonce check`");
         hit->fresh = 1;
     }
     return XONCE_OK;
@@ -139,7 +147,8 @@ static xonce_status claim_failed(xo_pg_conn *c)
         free(c->table);
         c->table = NULL;
         e.pub.code = XONCE_E_SCHEMA;
-    } else if (strcmp(state, "42P10") == 0 || strcmp(state, "55000") == 0) { /* no unique key on message_id alone that a claim can rely on */
+    } else if (strcmp(state, "42P10") == 0 ||
+               strcmp(state, "55000") == 0) { /* no unique key on message_id alone that a claim can rely on */
         e.pub.code = XONCE_E_SCHEMA;
         e.cls = XO_SQL_SETUP;
     } else if (e.cls == XO_SQL_DATA || e.cls == XO_SQL_PARENT) {
@@ -149,7 +158,8 @@ static xonce_status claim_failed(xo_pg_conn *c)
     return xo_error_context("claiming in transaction_record");
 }
 
-/* In a user's transaction lock_timeout is the user's: it is set for the claim, where the user has none, and put back behind it. */
+/* In a user's transaction lock_timeout is the user's: it is set for the claim, where the user has none, and put back
+ * behind it. */
 static void push_user_lock(xo_pg_conn *c, PGresult **now)
 {
     static const char *const none = "0";
@@ -198,7 +208,8 @@ xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n
     s.text = c->insert;
     s.key = PG_OWN_KEY(PG_KEY_CLAIM + 2 * (uint64_t)c->generation);
     begin_now = !c->begun;
-    xo_pg_start(c, (int64_t)(n + 1) * c->lock_ms + 30000 < xo_pg_patience(c) ? (int64_t)(n + 1) * c->lock_ms + 30000 : xo_pg_patience(c));
+    xo_pg_start(c, (int64_t)(n + 1) * c->lock_ms + 30000 < xo_pg_patience(c) ? (int64_t)(n + 1) * c->lock_ms + 30000
+                                                                             : xo_pg_patience(c));
     xo_pg_tx_prefix(c, &now);
     if (x->joined)
         push_user_lock(c, &now);

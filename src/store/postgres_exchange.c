@@ -1,7 +1,8 @@
-/* One exchange with a PostgreSQL server: commands pipelined in front of one Sync, results read in order, every wait with an end.
+/* One exchange with a PostgreSQL server: commands pipelined in front of one Sync, results read in order, every wait
+ * with an end.
  *
- * An error in a pipeline makes the server skip everything up to the Sync, a COMMIT behind it included: that is what lets a transaction's last statements and its
- * COMMIT travel together. */
+ * An error in a pipeline makes the server skip everything up to the Sync, a COMMIT behind it included: that is what
+ * lets a transaction's last statements and its COMMIT travel together. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -27,7 +28,8 @@ static xonce_status wait_socket(xo_pg_conn *c, int writing, int64_t deadline)
         return xo_pg_fail_lost(c, "waiting for the server");
     if (left <= 0) {
         xo_pg_mark_lost(c);
-        return xo_fail_sql(XONCE_E_CONNECT, XO_SQL_LOST, 0, NULL, "PostgreSQL did not answer in time; the connection was closed");
+        return xo_fail_sql(XONCE_E_CONNECT, XO_SQL_LOST, 0, NULL,
+                           "PostgreSQL did not answer in time; the connection was closed");
     }
     n = poll(&p, 1, left > 60000 ? 60000 : (int)left);
     if (n < 0 && errno != EINTR)
@@ -216,8 +218,8 @@ static void note_error(xo_pg_conn *c, size_t at, const PGresult *r)
         return;
     ex->answered = xo_pg_field(r, PG_DIAG_SQLSTATE)[0] != 0;
     if (xo_pg_prepared_gone(c, op, r))
-        (void)xo_fail_sql(XONCE_E_CONFLICT, XO_SQL_AGAIN, 0, xo_pg_field(r, PG_DIAG_SQLSTATE), "PostgreSQL: %s; it will be prepared again",
-                          xo_pg_field(r, PG_DIAG_MESSAGE_PRIMARY));
+        (void)xo_fail_sql(XONCE_E_CONFLICT, XO_SQL_AGAIN, 0, xo_pg_field(r, PG_DIAG_SQLSTATE),
+                          "PostgreSQL: %s; it will be prepared again", xo_pg_field(r, PG_DIAG_MESSAGE_PRIMARY));
     else
         (void)xo_pg_fail_result(c, r);
     xo_error_save(&ex->error);
@@ -228,7 +230,8 @@ static void note_copy(xo_pg_conn *c, size_t at)
 {
     xo_pg_exchange *ex = &c->ex;
     xo_pg_mark_lost(c); /* the server waits for data, or sends some, in front of the Sync: there is no way back */
-    (void)xo_fail_sql(XONCE_E_SQL, XO_SQL_SETUP, 0, "0A000", "COPY cannot be queued: run it on the connection of xonce_tx_postgres()");
+    (void)xo_fail_sql(XONCE_E_SQL, XO_SQL_SETUP, 0, "0A000",
+                      "COPY cannot be queued: run it on the connection of xonce_tx_postgres()");
     xo_error_save(&ex->error);
     /* once the data of a COPY TO is sent the server goes on, to a COMMIT behind it as well */
     ex->failed = ex->commit_queued ? ex->n : at;
@@ -249,17 +252,14 @@ static int take(xo_pg_conn *c, size_t at, PGresult *r, int *ok)
             return 0;
         }
         break;
-    case PGRES_PIPELINE_ABORTED:
-        break;
+    case PGRES_PIPELINE_ABORTED: break;
     case PGRES_COPY_IN:
     case PGRES_COPY_OUT:
     case PGRES_COPY_BOTH:
         note_copy(c, at);
         PQclear(r);
         return 1;
-    default:
-        note_error(c, at, r);
-        break;
+    default: note_error(c, at, r); break;
     }
     PQclear(r);
     return c->pub.lost;
@@ -398,7 +398,8 @@ xonce_status xo_pg_drain(xo_pg_conn *c)
         if (!r) {
             if (!piped)
                 break;
-            /* the handler's own Syncs are answered first; ours is the last: then nothing is outstanding and the pipeline can be left */
+            /* the handler's own Syncs are answered first; ours is the last: then nothing is outstanding and the
+             * pipeline can be left */
             if (++empty > 1 && PQexitPipelineMode(c->pg))
                 break;
             if (empty > 1000000)
@@ -410,7 +411,8 @@ xonce_status xo_pg_drain(xo_pg_conn *c)
         PQclear(r);
         if (status == PGRES_PIPELINE_SYNC)
             synced = PQexitPipelineMode(c->pg);
-        else if ((status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) && !end_copy(c, status, deadline))
+        else if ((status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) &&
+                 !end_copy(c, status, deadline))
             return xo_pg_fail_lost(c, "ending the handler's COPY");
     }
     return PQsetnonblocking(c->pg, 0) == 0 ? XONCE_OK : xo_pg_fail_lost(c, "the handler ran");

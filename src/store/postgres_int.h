@@ -1,4 +1,5 @@
-/* What the files of the PostgreSQL engine share: the connection, one pipelined exchange with the server, and prepared statements. */
+/* What the files of the PostgreSQL engine share: the connection, one pipelined exchange with the server, and prepared
+ * statements. */
 #ifndef XO_POSTGRES_INT_H
 #define XO_POSTGRES_INT_H
 #include <libpq-fe.h>
@@ -26,7 +27,8 @@ typedef struct {
 } xo_pg_prep;
 
 typedef enum {
-    PG_CONTROL, /* BEGIN, SAVEPOINT, settings: failing with "no such savepoint / no transaction" means the transaction was ended by somebody else */
+    PG_CONTROL, /* BEGIN, SAVEPOINT, settings: failing with "no such savepoint / no transaction" means the transaction
+                   was ended by somebody else */
     PG_GUARD,   /* the release of the guard */
     PG_PREPARE,
     PG_DROP,
@@ -37,10 +39,10 @@ typedef enum {
 /* One command of an exchange whose result is awaited. */
 typedef struct {
     xo_pg_op_kind kind;
-    size_t stmt;         /* of the caller's statements */
+    size_t stmt;             /* of the caller's statements */
     char name[PG_NAME_SIZE]; /* of the prepared statement; "" when unnamed */
     uint64_t key;
-    PGresult **keep;     /* where its result is wanted */
+    PGresult **keep; /* where its result is wanted */
 } xo_pg_op;
 
 /* What to send. */
@@ -48,7 +50,7 @@ typedef struct {
     xo_pg_op_kind kind;
     size_t stmt;
     const char *text;
-    uint64_t key;        /* 0: not to be prepared */
+    uint64_t key; /* 0: not to be prepared */
     int n;
     const char *const *v;
     const int *len, *format;
@@ -59,14 +61,14 @@ typedef struct {
 typedef struct {
     xo_pg_op *op;
     size_t n, cap;
-    int64_t deadline;      /* xo_mono_ms() */
-    size_t unread;         /* bytes sent since input was looked at */
+    int64_t deadline; /* xo_mono_ms() */
+    size_t unread;    /* bytes sent since input was looked at */
     int entered, was_nonblocking;
-    int broken;            /* nothing more can be sent; the error is in `error` */
+    int broken; /* nothing more can be sent; the error is in `error` */
     int commit_queued;
-    xo_error error;        /* of the first command that failed */
-    size_t failed;         /* that command; n when none or the connection */
-    int answered;          /* the error came from the server for that command */
+    xo_error error; /* of the first command that failed */
+    size_t failed;  /* that command; n when none or the connection */
+    int answered;   /* the error came from the server for that command */
 } xo_pg_exchange;
 
 typedef struct {
@@ -81,43 +83,46 @@ typedef struct {
     PGconn *pg;
     int64_t lock_ms, idle_ms, connect_ms;
     /* the transaction */
-    int begun;                 /* BEGIN was sent */
-    int item_open;             /* savepoints xonce_item that are open */
-    int guard_in_item;         /* the guard was set inside of one: it goes with it */
+    int begun;         /* BEGIN was sent */
+    int item_open;     /* savepoints xonce_item that are open */
+    int guard_in_item; /* the guard was set inside of one: it goes with it */
     const char *pending[PG_PENDING_MAX];
     size_t npending;
     /* the record table */
     xo_layout layout;
-    char *table;               /* qualified and quoted; NULL while it is missing */
-    char *insert, *select;     /* the claim's and the read-back's text for it */
-    unsigned generation;       /* of that text */
+    char *table;           /* qualified and quoted; NULL while it is missing */
+    char *insert, *select; /* the claim's and the read-back's text for it */
+    unsigned generation;   /* of that text */
     /* prepared statements */
     xo_pg_prep *prep;
     size_t nprep;
     unsigned long exchanges;
-    unsigned long serial;      /* of the connection in this process */
+    unsigned long serial; /* of the connection in this process */
     unsigned names;
-    int prep_trouble;          /* how often prepared statements had vanished: a pooler that hands out other sessions */
+    int prep_trouble; /* how often prepared statements had vanished: a pooler that hands out other sessions */
     /* notices of the running exchange */
     int sync_doubt, no_tx;
-    char farewell[160];        /* why the server has ended this idle session; "" while it has not */
-    int prune_held;            /* the transaction of the pruner's lock is open */
-    char lock_was[32];         /* wrapped: the user's lock_timeout */
+    char farewell[160]; /* why the server has ended this idle session; "" while it has not */
+    int prune_held;     /* the transaction of the pruner's lock is open */
+    char lock_was[32];  /* wrapped: the user's lock_timeout */
     xo_pg_exchange ex;
     xo_pg_params params;
 } xo_pg_conn;
 
-static inline xo_pg_conn *xo_pg_of(xo_conn *x) { return (xo_pg_conn *)x; }
+static inline xo_pg_conn *xo_pg_of(xo_conn *x)
+{
+    return (xo_pg_conn *)x;
+}
 
 /* postgres_error.c */
 xo_sql_class xo_pg_class_of(const char *sqlstate);
 xonce_status xo_pg_fail_result(xo_pg_conn *c, const PGresult *r); /* from an error result */
-xonce_status xo_pg_fail_lost(xo_pg_conn *c, const char *doing);                      /* marks the connection lost; text from libpq */
-xonce_status xo_pg_fail_aborted(xo_pg_conn *c);                                      /* the transaction has failed and takes no statement */
-xonce_status xo_pg_fail_escaped(xo_pg_conn *c);                                      /* somebody else ended it: TX_LOST */
+xonce_status xo_pg_fail_lost(xo_pg_conn *c, const char *doing);   /* marks the connection lost; text from libpq */
+xonce_status xo_pg_fail_aborted(xo_pg_conn *c); /* the transaction has failed and takes no statement */
+xonce_status xo_pg_fail_escaped(xo_pg_conn *c); /* somebody else ended it: TX_LOST */
 void xo_pg_mark_lost(xo_pg_conn *c);
 void xo_pg_notice(void *arg, const PGresult *r);
-const char *xo_pg_field(const PGresult *r, int code);                             /* never NULL */
+const char *xo_pg_field(const PGresult *r, int code); /* never NULL */
 
 /* postgres_open.c */
 xonce_status xo_pg_open(xo_conn **out, const xo_open_options *o);
@@ -126,43 +131,53 @@ void xo_pg_close(xo_conn *x);
 int xo_pg_usable(xo_conn *x);
 int xo_pg_alive(xo_pg_conn *c); /* as far as this side knows; no round trip */
 
-/* postgres_exchange.c: start, push commands, finish. Pushing never fails visibly; finish tells the first failure and, when ex.failed < ex.n, whose it was. */
+/* postgres_exchange.c: start, push commands, finish. Pushing never fails visibly; finish tells the first failure and,
+ * when ex.failed < ex.n, whose it was. */
 void xo_pg_start(xo_pg_conn *c, int64_t ms);
 void xo_pg_push(xo_pg_conn *c, const xo_pg_send *s);
 void xo_pg_push_text(xo_pg_conn *c, xo_pg_op_kind kind, const char *sql);
 void xo_pg_push_parse(xo_pg_conn *c, const char *sql); /* only looks whether it can be prepared */
-void xo_pg_give_up(xo_pg_conn *c);           /* the thread's error ends the exchange and the connection */
+void xo_pg_give_up(xo_pg_conn *c);                     /* the thread's error ends the exchange and the connection */
 xonce_status xo_pg_finish(xo_pg_conn *c);
 int64_t xo_pg_patience(const xo_pg_conn *c); /* how long the server may be busy with our statements */
-xonce_status xo_pg_next_result(xo_pg_conn *c, int64_t deadline, PGresult **out); /* CONNECT when the connection broke or the time is up */
-xonce_status xo_pg_drain(xo_pg_conn *c);     /* brings a handle that a handler had back to idle, or marks it lost */
-xonce_status xo_pg_tell(xo_pg_conn *c, const char *sql, int n, const char *const *v, int64_t ms, PGresult **keep); /* one statement of ours as an exchange, no transaction prefix */
+xonce_status xo_pg_next_result(xo_pg_conn *c, int64_t deadline,
+                               PGresult **out); /* CONNECT when the connection broke or the time is up */
+xonce_status xo_pg_drain(xo_pg_conn *c);        /* brings a handle that a handler had back to idle, or marks it lost */
+xonce_status xo_pg_tell(xo_pg_conn *c, const char *sql, int n, const char *const *v, int64_t ms,
+                        PGresult **keep); /* one statement of ours as an exchange, no transaction prefix */
 
 /* postgres_prepared.c */
-const xo_pg_prep *xo_pg_prepared_get(xo_pg_conn *c, uint64_t key, int *fresh, const xo_pg_prep **victim); /* NULL: send it unnamed */
+const xo_pg_prep *xo_pg_prepared_get(xo_pg_conn *c, uint64_t key, int *fresh,
+                                     const xo_pg_prep **victim); /* NULL: send it unnamed */
 void xo_pg_prepared_result(xo_pg_conn *c, const xo_pg_op *op, int ok);
-int xo_pg_prepared_gone(xo_pg_conn *c, const xo_pg_op *op, const PGresult *r); /* the error says that it cannot be used any more: the cache is emptied, run the transaction again */
+int xo_pg_prepared_gone(xo_pg_conn *c, const xo_pg_op *op,
+                        const PGresult *r); /* the error says that it cannot be used any more: the cache is emptied, run
+                                               the transaction again */
 void xo_pg_prepared_forget(xo_pg_conn *c);
 
 /* postgres_value.c */
 xonce_status xo_pg_value_check(const xonce_value *v, size_t n, const char *shown);
 xonce_status xo_pg_params_set(xo_pg_params *p, const xonce_value *v, size_t n);
 void xo_pg_params_free(xo_pg_params *p);
-void xo_pg_array_add(xo_buf *b, const char *text);       /* an element of a text[] literal; NULL is NULL */
+void xo_pg_array_add(xo_buf *b, const char *text); /* an element of a text[] literal; NULL is NULL */
 void xo_pg_array_int(xo_buf *b, int64_t i, int is_null);
 
 /* postgres.c */
-xonce_status xo_pg_tx_ready(xo_pg_conn *c);  /* the transaction is still ours and takes statements */
-void xo_pg_tx_prefix(xo_pg_conn *c, PGresult **settings); /* pushes BEGIN, settings (last column: database time) and savepoints that were put off */
-void xo_pg_push_guard(xo_pg_conn *c);        /* sets the savepoint that a lent handle must not take away */
+xonce_status xo_pg_tx_ready(xo_pg_conn *c); /* the transaction is still ours and takes statements */
+void xo_pg_tx_prefix(
+    xo_pg_conn *c,
+    PGresult **settings); /* pushes BEGIN, settings (last column: database time) and savepoints that were put off */
+void xo_pg_push_guard(xo_pg_conn *c); /* sets the savepoint that a lent handle must not take away */
 void xo_pg_push_safe_commit(xo_pg_conn *c);
-xonce_status xo_pg_tx_failed(xo_pg_conn *c, size_t stmt_none, size_t *failed); /* turns a failed exchange into the caller's answer */
+xonce_status xo_pg_tx_failed(xo_pg_conn *c, size_t stmt_none,
+                             size_t *failed); /* turns a failed exchange into the caller's answer */
 void xo_pg_rollback(xo_conn *x);
 
 /* postgres_run.c */
 xonce_status xo_pg_run(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed);
 xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed);
-xonce_status xo_pg_query(xo_conn *x, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg, int64_t *changed);
+xonce_status xo_pg_query(xo_conn *x, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg,
+                         int64_t *changed);
 xonce_status xo_pg_try_sql(xo_conn *x, const xo_sql *sql);
 
 /* postgres_claim.c */
@@ -180,13 +195,15 @@ typedef struct {
     xo_pg_conn *c;
     void (*fn)(const xonce_finding *f, void *arg);
     void *arg;
-    const char *table;  /* qualified and quoted; NULL when missing */
-    xonce_status st;    /* the first failure to look */
+    const char *table; /* qualified and quoted; NULL when missing */
+    const char *user;  /* quoted: whoever runs the statements of the findings may be another */
+    xonce_status st;   /* the first failure to look */
 } xo_pg_checker;
 PGresult *xo_pg_ask(xo_pg_checker *k, const char *sql, const char *p1, const char *p2); /* NULL: k->st is set */
 int xo_pg_yes(const PGresult *r, int row, int col);
 /* Reports a finding; what and sql are freed, NULL means no memory. */
 void xo_pg_say(xo_pg_checker *k, int severity, char *what, const char *why, char *sql);
 void xo_pg_check_table(xo_pg_checker *k);
-xonce_status xo_pg_check(xo_conn *x, const xo_open_options *o, void (*fn)(const xonce_finding *f, void *arg), void *arg);
+xonce_status xo_pg_check(xo_conn *x, const xo_open_options *o, void (*fn)(const xonce_finding *f, void *arg),
+                         void *arg);
 #endif

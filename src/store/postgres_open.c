@@ -11,10 +11,12 @@ static atomic_ulong serials;
 
 /* ---- passwords stay out of errors ---- */
 
-/* Does [p, p+n) of the text overlap a place of the URI where a password may stand? Generous: a malformed URI has no sure places. */
+/* Does [p, p+n) of the text overlap a place of the URI where a password may stand? Generous: a malformed URI has no
+ * sure places. */
 static int overlaps_secret(const char *uri, size_t at, size_t n)
 {
-    const char *authority = strstr(uri, "://"), *colon = authority ? strchr(authority + 3, ':') : NULL, *last_at = strrchr(uri, '@'), *p;
+    const char *authority = strstr(uri, "://"), *colon = authority ? strchr(authority + 3, ':') : NULL,
+               *last_at = strrchr(uri, '@'), *p;
     if (colon && last_at && last_at > colon && at < (size_t)(last_at - uri) && at + n > (size_t)(colon - uri))
         return 1;
     for (p = uri; (p = strstr(p, "password=")) != NULL; p += 9) {
@@ -69,7 +71,8 @@ static void safe_message(xo_buf *out, const char *message, const xo_open_options
 
 /* ---- connecting ---- */
 
-/* Lets a connection attempt come to its end; 0 when the time is up. Its errors carry SQLSTATEs, which the blocking call hides. */
+/* Lets a connection attempt come to its end; 0 when the time is up. Its errors carry SQLSTATEs, which the blocking call
+ * hides. */
 static int poll_connection(PGconn *pg, int64_t deadline)
 {
     PostgresPollingStatusType want = PGRES_POLLING_WRITING;
@@ -118,7 +121,8 @@ static xonce_status fail_connect(PGconn *pg, const xo_open_options *o, int in_ti
     if (strncmp(state, "28", 2) == 0 || strcmp(state, "42501") == 0 || PQconnectionNeedsPassword(pg)) {
         code = XONCE_E_AUTH;
         cls = XO_SQL_SETUP;
-    } else if (strcmp(state, "3D000") == 0 || strncmp(message, "invalid ", 8) == 0) { /* such a database, or such a parameter's value */
+    } else if (strcmp(state, "3D000") == 0 ||
+               strncmp(message, "invalid ", 8) == 0) { /* such a database, or such a parameter's value */
         code = XONCE_E_INVALID;
         cls = XO_SQL_SETUP;
     }
@@ -159,8 +163,9 @@ static xonce_status check_uri(const xo_open_options *o, int *hosts)
 static xonce_status connect_to(PGconn **out, const xo_open_options *o)
 {
     /* a cut network is noticed within half a minute; the URI may say otherwise of these, but not of the encoding */
-    static const char *const names[] = {"connect_timeout",   "fallback_application_name", "keepalives", "keepalives_idle", "keepalives_interval",
-                                        "keepalives_count", "tcp_user_timeout",          "dbname",     "client_encoding", NULL};
+    static const char *const names[] = {
+        "connect_timeout",  "fallback_application_name", "keepalives", "keepalives_idle", "keepalives_interval",
+        "keepalives_count", "tcp_user_timeout",          "dbname",     "client_encoding", NULL};
     char timeout[16];
     const char *values[10] = {timeout, "xonce", "1", "15", "5", "3", "30000", NULL, "UTF8", NULL};
     int64_t ms = o->connect_ms > 0 ? o->connect_ms : 10000;
@@ -222,8 +227,8 @@ xonce_status xo_pg_open(xo_conn **out, const xo_open_options *o)
     }
     (void)PQsetNoticeReceiver(pg, xo_pg_notice, c);
     if (PQserverVersion(pg) < 100000)
-        st = xo_fail(XONCE_E_INVALID, "the server is PostgreSQL %d.%d: 10 or newer is needed", PQserverVersion(pg) / 10000,
-                     PQserverVersion(pg) / 100 % 100);
+        st = xo_fail(XONCE_E_INVALID, "the server is PostgreSQL %d.%d: 10 or newer is needed",
+                     PQserverVersion(pg) / 10000, PQserverVersion(pg) / 100 % 100);
     if (st == XONCE_OK)
         st = xo_pg_layout(&c->pub, NULL);
     if (st != XONCE_OK) {
@@ -239,8 +244,11 @@ static xonce_status enter_user_tx(xo_pg_conn *c)
 {
     PGresult *r = NULL;
     const char *was;
-    xonce_status st = xo_pg_tell(c, "SELECT current_setting('lock_timeout'), CASE WHEN current_setting('synchronous_commit') = 'remote_apply' THEN NULL "
-                                 "ELSE set_config('synchronous_commit', 'on', true) END", 0, NULL, c->connect_ms, &r);
+    xonce_status st = xo_pg_tell(c,
+                                 "SELECT current_setting('lock_timeout'), CASE WHEN "
+                                 "current_setting('synchronous_commit') = 'remote_apply' THEN NULL "
+                                 "ELSE set_config('synchronous_commit', 'on', true) END",
+                                 0, NULL, c->connect_ms, &r);
     if (st != XONCE_OK)
         return st;
     was = PQgetvalue(r, 0, 0);
@@ -259,11 +267,15 @@ xonce_status xo_pg_wrap(xo_conn **out, void *native, const xo_open_options *o)
     if (!pg || PQstatus(pg) != CONNECTION_OK)
         return xo_fail(XONCE_E_INVALID, "the PGconn to join is not connected");
     if (PQtransactionStatus(pg) != PQTRANS_INTRANS)
-        return xo_fail(XONCE_E_INVALID, "the PGconn to join must be in an open transaction block (BEGIN), idle, and not in a failed one");
+        return xo_fail(
+            XONCE_E_INVALID,
+            "the PGconn to join must be in an open transaction block (BEGIN), idle, and not in a failed one");
     if (PQpipelineStatus(pg) == PQ_PIPELINE_ABORTED)
-        return xo_fail(XONCE_E_INVALID, "the PGconn to join is in an aborted pipeline: read its results up to the Sync first");
+        return xo_fail(XONCE_E_INVALID,
+                       "the PGconn to join is in an aborted pipeline: read its results up to the Sync first");
     if (strcmp(pg_encoding_to_char(PQclientEncoding(pg)), "UTF8") != 0)
-        return xo_fail(XONCE_E_INVALID, "the PGconn to join has client_encoding %s: SET client_encoding TO 'UTF8' first",
+        return xo_fail(XONCE_E_INVALID,
+                       "the PGconn to join has client_encoding %s: SET client_encoding TO 'UTF8' first",
                        pg_encoding_to_char(PQclientEncoding(pg)));
     c = new_conn(pg, o);
     if (!c)
@@ -318,6 +330,7 @@ int xo_pg_usable(xo_conn *x)
 {
     xo_pg_conn *c = xo_pg_of(x);
     /* a handler that was lent the connection may have changed its encoding for good */
-    return !x->lost && PQstatus(c->pg) == CONNECTION_OK && strcmp(pg_encoding_to_char(PQclientEncoding(c->pg)), "UTF8") == 0 && xo_pg_alive(c) &&
+    return !x->lost && PQstatus(c->pg) == CONNECTION_OK &&
+           strcmp(pg_encoding_to_char(PQclientEncoding(c->pg)), "UTF8") == 0 && xo_pg_alive(c) &&
            PQtransactionStatus(c->pg) == PQTRANS_IDLE;
 }

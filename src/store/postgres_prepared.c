@@ -1,4 +1,5 @@
-/* Statements kept prepared on a PostgreSQL connection: found by key, bounded, forgotten when the server has forgotten them. */
+/* Statements kept prepared on a PostgreSQL connection: found by key, bounded, forgotten when the server has forgotten
+ * them. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,14 +72,18 @@ void xo_pg_prepared_result(xo_pg_conn *c, const xo_pg_op *op, int ok)
     }
 }
 
-void xo_pg_prepared_forget(xo_pg_conn *c) { c->nprep = 0; }
+void xo_pg_prepared_forget(xo_pg_conn *c)
+{
+    c->nprep = 0;
+}
 
 int xo_pg_prepared_gone(xo_pg_conn *c, const xo_pg_op *op, const PGresult *r)
 {
     const char *state = xo_pg_field(r, PG_DIAG_SQLSTATE);
     int named = op->name[0] && strstr(xo_pg_field(r, PG_DIAG_MESSAGE_PRIMARY), op->name) != NULL;
     int vanished = named && (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0);
-    int stale = op->name[0] && strcmp(state, "0A000") == 0 && strcmp(xo_pg_field(r, PG_DIAG_SOURCE_FUNCTION), "RevalidateCachedQuery") == 0;
+    int stale = op->name[0] && strcmp(state, "0A000") == 0 &&
+                strcmp(xo_pg_field(r, PG_DIAG_SOURCE_FUNCTION), "RevalidateCachedQuery") == 0;
     if (vanished)
         c->prep_trouble++;
     if (vanished || stale)

@@ -1,8 +1,10 @@
 /* Pruning records in PostgreSQL, by one pruner of a database at a time.
  *
- * The pruner's lock is a transaction-scoped advisory lock, since behind a pooler nothing else stays with a client. To hold it from prune_lock to prune_unlock, a transaction that
- * has done nothing but take the lock stays open in between (it holds no snapshot and no row): prune_some deletes in it and commits, and the same trip begins the next one and
- * takes the lock again. Should another pruner have got it in that instant, the next prune_some says so: two never delete at once. */
+ * The pruner's lock is a transaction-scoped advisory lock, since behind a pooler nothing else stays with a client. To
+ * hold it from prune_lock to prune_unlock, a transaction that has done nothing but take the lock stays open in between
+ * (it holds no snapshot and no row): prune_some deletes in it and commits, and the same trip begins the next one and
+ * takes the lock again. Should another pruner have got it in that instant, the next prune_some says so: two never
+ * delete at once. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +20,8 @@ static void push_lock(xo_pg_conn *c, PGresult **got)
     const char *v[2] = {"250", idle};
     xo_pg_send settings = {.kind = PG_CONTROL, .n = 2, .v = v};
     xo_pg_send lock = {.kind = PG_CONTROL, .text = LOCK_SQL, .keep = got};
-    settings.text = "SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)";
+    settings.text =
+        "SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)";
     (void)snprintf(idle, sizeof(idle), "%d", c->idle_ms > 0 && c->idle_ms < INT32_MAX ? (int)c->idle_ms : 900000);
     xo_pg_push_text(c, PG_CONTROL, "BEGIN ISOLATION LEVEL READ COMMITTED");
     xo_pg_push(c, &settings);
@@ -68,7 +71,8 @@ void xo_pg_prune_unlock(xo_conn *x)
     (void)xo_error_restore(&e);
 }
 
-static void push_delete(xo_pg_conn *c, const char *sql, const char *group, int64_t before_ms, int limit, PGresult **done)
+static void push_delete(xo_pg_conn *c, const char *sql, const char *group, int64_t before_ms, int limit,
+                        PGresult **done)
 {
     char before[24], max[16];
     const char *v[3] = {group, before, max};
@@ -78,7 +82,8 @@ static void push_delete(xo_pg_conn *c, const char *sql, const char *group, int64
     xo_pg_push(c, &s);
 }
 
-static xonce_status delete_and_go_on(xo_pg_conn *c, const char *sql, const char *group, int64_t before_ms, int limit, int64_t *deleted)
+static xonce_status delete_and_go_on(xo_pg_conn *c, const char *sql, const char *group, int64_t before_ms, int limit,
+                                     int64_t *deleted)
 {
     PGresult *done = NULL, *got = NULL;
     xonce_status st;
@@ -112,11 +117,14 @@ xonce_status xo_pg_prune_some(xo_conn *x, const char *group, int64_t before_ms, 
     if (!c->table)
         st = xo_pg_layout(x, NULL);
     if (st == XONCE_OK && !c->table)
-        st = xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_SETUP, 0, "42P01", "the table transaction_record is not in the search_path of this database");
+        st = xo_fail_sql(XONCE_E_SCHEMA, XO_SQL_SETUP, 0, "42P01",
+                         "the table transaction_record is not in the search_path of this database");
     if (st == XONCE_OK) {
         /* the conditions stand twice: in a partitioned table a ctid alone may mean several rows */
-        sql = xo_printf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %s WHERE consumer_group = $1 AND ctime < $2::bigint ORDER BY ctime "
-                        "LIMIT $3::int FOR UPDATE SKIP LOCKED)) AND consumer_group = $1 AND ctime < $2::bigint", c->table, c->table);
+        sql = xo_printf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %s WHERE consumer_group = $1 AND "
+                        "ctime < $2::bigint ORDER BY ctime "
+                        "LIMIT $3::int FOR UPDATE SKIP LOCKED)) AND consumer_group = $1 AND ctime < $2::bigint",
+                        c->table, c->table);
         st = sql ? delete_and_go_on(c, sql, group, before_ms, limit, deleted) : xo_nomem();
         free(sql);
     }

@@ -1,4 +1,5 @@
-/* Running statements on PostgreSQL: a queue of them, a queue with the COMMIT behind it, one with its rows, and a look at one without running it. */
+/* Running statements on PostgreSQL: a queue of them, a queue with the COMMIT behind it, one with its rows, and a look
+ * at one without running it. */
 #include <string.h>
 #include <stdlib.h>
 #include "store/postgres_int.h"
@@ -18,7 +19,8 @@ static xonce_status check_values(const xo_stmt *s, size_t n, size_t *failed)
 
 static void push_stmt(xo_pg_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, size_t index, PGresult **keep)
 {
-    xo_pg_send s = {.kind = PG_STATEMENT, .stmt = index, .text = sql->text, .key = sql->serial, .n = (int)n, .keep = keep};
+    xo_pg_send s = {
+        .kind = PG_STATEMENT, .stmt = index, .text = sql->text, .key = sql->serial, .n = (int)n, .keep = keep};
     /* what may end the transaction by itself runs behind the guard */
     if (sql->kind == XO_STMT_OTHER) {
         s.key = 0;
@@ -68,7 +70,8 @@ xonce_status xo_pg_run(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed)
 static xonce_status unknown_commit(xo_pg_conn *c, const char *why)
 {
     xo_pg_mark_lost(c);
-    return xo_fail_sql(XONCE_E_UNKNOWN_COMMIT, XO_SQL_LOST, 0, c->ex.error.pub.sqlstate, "the outcome of COMMIT is not known: %s", why);
+    return xo_fail_sql(XONCE_E_UNKNOWN_COMMIT, XO_SQL_LOST, 0, c->ex.error.pub.sqlstate,
+                       "the outcome of COMMIT is not known: %s", why);
 }
 
 static xonce_status commit_failed(xo_pg_conn *c, size_t n, size_t *failed)
@@ -93,7 +96,9 @@ static xonce_status judge_tag(xo_pg_conn *c, const char *tag, int lent)
     }
     if (lent || c->no_tx)
         return xo_pg_fail_escaped(c);
-    return xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, 0, "25P02", "COMMIT was answered with %.40s: a statement had failed in the transaction, nothing is applied", tag);
+    return xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, 0, "25P02",
+                       "COMMIT was answered with %.40s: a statement had failed in the transaction, nothing is applied",
+                       tag);
 }
 
 xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed)
@@ -183,7 +188,8 @@ static xonce_status each_row(const PGresult *r, xo_row_fn fn, void *arg)
     return stop < 0 ? xo_nomem() : XONCE_OK;
 }
 
-xonce_status xo_pg_query(xo_conn *x, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg, int64_t *changed)
+xonce_status xo_pg_query(xo_conn *x, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg,
+                         int64_t *changed)
 {
     xo_pg_conn *c = xo_pg_of(x);
     PGresult *r = NULL;

@@ -1,7 +1,7 @@
 /* Parameters for PostgreSQL: text form without a type, so that the column decides, and blobs in binary.
  *
- * A time goes as ISO text in UTC (2026-11-24T08:00:00.123Z), which timestamptz, timestamp and text columns take; for a bigint column bind the milliseconds
- * with xonce_int(). A boolean goes as t or f. */
+ * A time goes as ISO text in UTC (2026-11-24T08:00:00.123Z), which timestamptz, timestamp and text columns take; for a
+ * bigint column bind the milliseconds with xonce_int(). A boolean goes as t or f. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,9 +19,11 @@ xonce_status xo_pg_value_check(const xonce_value *v, size_t n, const char *shown
     for (i = 0; i < n; i++) {
         int text = v[i].kind == XONCE_TEXT || v[i].kind == XONCE_DECIMAL;
         if ((text || v[i].kind == XONCE_BLOB) && v[i].len > VALUE_MAX)
-            return xo_fail_sql(XONCE_E_SQL, XO_SQL_DATA, 0, "54000", "parameter $%zu is longer than PostgreSQL's 1 GB, in: %.100s", i + 1, shown);
+            return xo_fail_sql(XONCE_E_SQL, XO_SQL_DATA, 0, "54000",
+                               "parameter $%zu is longer than PostgreSQL's 1 GB, in: %.100s", i + 1, shown);
         if (text && v[i].len && memchr(v[i].v.p, 0, v[i].len)) /* it would be cut there in silence */
-            return xo_fail_sql(XONCE_E_SQL, XO_SQL_DATA, 0, "22021", "parameter $%zu has a NUL byte, which PostgreSQL's text cannot hold, in: %.100s", i + 1,
+            return xo_fail_sql(XONCE_E_SQL, XO_SQL_DATA, 0, "22021",
+                               "parameter $%zu has a NUL byte, which PostgreSQL's text cannot hold, in: %.100s", i + 1,
                                shown);
     }
     return XONCE_OK;
@@ -54,15 +56,9 @@ static xonce_status set_one(xo_pg_params *p, size_t i, const xonce_value *v)
     p->format[i] = 0;
     p->len[i] = 0;
     switch (v->kind) {
-    case XONCE_NULL:
-        p->v[i] = NULL;
-        return XONCE_OK;
-    case XONCE_BOOL:
-        p->v[i] = v->v.i ? "t" : "f";
-        return XONCE_OK;
-    case XONCE_REAL:
-        p->v[i] = format_real(&p->arena, v->v.d);
-        break;
+    case XONCE_NULL: p->v[i] = NULL; return XONCE_OK;
+    case XONCE_BOOL: p->v[i] = v->v.i ? "t" : "f"; return XONCE_OK;
+    case XONCE_REAL: p->v[i] = format_real(&p->arena, v->v.d); break;
     case XONCE_INT:
         (void)snprintf(number, sizeof(number), "%" PRId64, v->v.i);
         p->v[i] = xo_arena_dup(&p->arena, number, strlen(number));

@@ -1,7 +1,7 @@
 # tests/consumer: see tests/local.mk for the variables
 
 if WITH_SQLITE
-consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom
+consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom tests/consumer/test_lane
 check_PROGRAMS += $(consumer_tests)
 TESTS += $(consumer_tests)
 SANITIZER_TESTS += $(consumer_tests)
@@ -19,3 +19,11 @@ tests_consumer_test_ordered_LDADD = $(CORE_LIBS)
 tests_consumer_test_custom_SOURCES = tests/consumer/test_custom.c $(consumer_rig)
 tests_consumer_test_custom_LDFLAGS = $(consumer_ldflags)
 tests_consumer_test_custom_LDADD = $(CORE_LIBS)
+
+# the program's commands
+if WITH_SQLITE
+TESTS += tests/consumer/cli.sh
+endif
+EXTRA_DIST += tests/consumer/cli.sh
+tests_consumer_test_lane_SOURCES = tests/consumer/test_lane.c
+tests_consumer_test_lane_LDADD = $(CORE_LIBS)

@@ -297,7 +297,7 @@ static int b_caught_up(xonce_source *s)
 {
     broker *b = of(s);
     pthread_mutex_lock(&b->lock);
-    int yes = b->empty && !b->out_now;
+    int yes = b->empty; /* what is in the consumer's hands is the consumer's to know */
     b->empty = 0;
     pthread_mutex_unlock(&b->lock);
     return yes;

@@ -51,14 +51,17 @@ void fake_answer(xo_buf *out, const char *status, const char *date, const char *
 {
     char now[30];
     xo_http_date(now, xo_now_ms());
-    xo_buf_printf(out, "HTTP/1.1 %s\r\nDate: %s\r\nContent-Type: text/xml;charset=utf-8\r\nContent-Length: %zu\r\n\r\n", status, date ? date : now, strlen(body));
+    xo_buf_printf(out, "HTTP/1.1 %s\r\nDate: %s\r\nContent-Type: text/xml;charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
+                  status, date ? date : now, strlen(body));
     xo_buf_str(out, body);
 }
 
 void fake_error(xo_buf *out, const char *status, const char *code)
 {
     char body[512];
-    snprintf(body, sizeof body, "<?xml version=\"1.0\" ?><Error xmlns=\"http://mq.aliyuncs.com/doc/v1\"><Code>%s</Code><Message>As the test wants it.</Message><RequestId>REQ1</RequestId><HostId>h</HostId></Error>",
+    snprintf(body, sizeof body,
+             "<?xml version=\"1.0\" ?><Error xmlns=\"http://mq.aliyuncs.com/doc/v1\"><Code>%s</Code><Message>As the "
+             "test wants it.</Message><RequestId>REQ1</RequestId><HostId>h</HostId></Error>",
              code);
     fake_answer(out, status, NULL, body);
 }
@@ -67,8 +70,10 @@ void fake_message(xo_buf *out, const char *id, const char *handle, const char *b
 {
     xo_buf_printf(out, "<Message><MessageId>%s</MessageId><MessageBody>", id);
     xo_xml_escape(out, body, strlen(body));
-    xo_buf_printf(out, "</MessageBody><ReceiptHandle>%s</ReceiptHandle><PublishTime>%lld</PublishTime><FirstConsumeTime>1</FirstConsumeTime><NextConsumeTime>%lld</NextConsumeTime>"
-                       "<ConsumedTimes>%d</ConsumedTimes></Message>",
+    xo_buf_printf(out,
+                  "</MessageBody><ReceiptHandle>%s</ReceiptHandle><PublishTime>%lld</PublishTime><FirstConsumeTime>1</"
+                  "FirstConsumeTime><NextConsumeTime>%lld</NextConsumeTime>"
+                  "<ConsumedTimes>%d</ConsumedTimes></Message>",
                   handle, (long long)xo_now_ms(), (long long)next_consume, times);
 }
 
@@ -92,7 +97,8 @@ static void check_signature(fake *f, const fake_request *r)
     const xo_header h[] = {{"date", date}, {"content-type", type}, {"x-mq-version", version}};
     int ok = !xo_string_to_sign(&string, r->method, r->target, h, 3);
     ok = ok && !xo_sign(mac, FAKE_SECRET, string) && !xo_parse_authorization(authorization, id, sizeof id, &signature);
-    ok = ok && !strcmp(signature, mac) && !strcmp(id, FAKE_ID) && !strcmp(version, "2015-06-06") && !*fake_header(r, "expect");
+    ok = ok && !strcmp(signature, mac) && !strcmp(id, FAKE_ID) && !strcmp(version, "2015-06-06") &&
+         !*fake_header(r, "expect");
     if (!ok)
         atomic_fetch_add(&f->bad_signatures, 1);
     free(string);
@@ -208,7 +214,8 @@ void fake_start(fake *f, fake_fn respond, void *arg)
     pthread_mutex_init(&f->lock, NULL);
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     f->listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(f->listener, (struct sockaddr *)&a, sizeof a) || listen(f->listener, 64) || getsockname(f->listener, (struct sockaddr *)&a, &n)) {
+    if (bind(f->listener, (struct sockaddr *)&a, sizeof a) || listen(f->listener, 64) ||
+        getsockname(f->listener, (struct sockaddr *)&a, &n)) {
         perror("fake server");
         abort();
     }

@@ -1,4 +1,5 @@
-/* A tiny HTTP server for tests: one thread a connection, answers made by a function of the test, also such as no server should give. */
+/* A tiny HTTP server for tests: one thread a connection, answers made by a function of the test, also such as no server
+ * should give. */
 #ifndef XO_TEST_FAKE_H
 #define XO_TEST_FAKE_H
 #include "base/buf.h"
@@ -11,7 +12,11 @@ typedef struct {
     size_t body_len;
     int connection, number; /* which connection, which request on it, from 0 */
 } fake_request;
-typedef enum { FAKE_KEEP, FAKE_CLOSE /* after the answer, cut as it may be */, FAKE_HANG /* until the client goes or the server stops */ } fake_then;
+typedef enum {
+    FAKE_KEEP,
+    FAKE_CLOSE /* after the answer, cut as it may be */,
+    FAKE_HANG /* until the client goes or the server stops */
+} fake_then;
 typedef struct fake fake;
 typedef fake_then (*fake_fn)(fake *f, const fake_request *r, xo_buf *answer);
 struct fake {
@@ -35,7 +40,7 @@ void fake_answer(xo_buf *out, const char *status, const char *date, const char *
 void fake_error(xo_buf *out, const char *status, const char *code);
 /* One <Message> of a consume answer. */
 void fake_message(xo_buf *out, const char *id, const char *handle, const char *body, int64_t next_consume, int times);
-void fake_messages(xo_buf *out, xo_buf *list); /* the whole answer; list is freed */
+void fake_messages(xo_buf *out, xo_buf *list);            /* the whole answer; list is freed */
 int fake_number(const fake_request *r, const char *item); /* of the query, -1 when absent */
 #define FAKE_ID "fakeid"
 #define FAKE_SECRET "fakesecret"

@@ -21,9 +21,9 @@ typedef struct {
     int times[MANY];
     unsigned char done[MANY];
     int64_t life_ms;
-    int hang_when_empty;      /* a long poll */
-    int ack_errors;           /* this many acks are answered 503 first */
-    int refuse;               /* the handle of this message is refused once, -1 */
+    int hang_when_empty; /* a long poll */
+    int ack_errors;      /* this many acks are answered 503 first */
+    int refuse;          /* the handle of this message is refused once, -1 */
     int ack_hangs;
     const char *body;
     char last_target[2048], token[512];
@@ -73,7 +73,10 @@ static fake_then take(queue *q, const fake_request *r, xo_buf *out)
     for (size_t i = 0; i < n; i++) {
         int k = (int)strtol(handles[i] + 1, NULL, 10);
         if (k < 0 || k >= q->total || q->done[k] || k == q->refuse) {
-            xo_buf_printf(&errors, "<Error><ErrorCode>MessageNotExist</ErrorCode><ErrorMessage>expired</ErrorMessage><ReceiptHandle>%s</ReceiptHandle></Error>", handles[i]);
+            xo_buf_printf(&errors,
+                          "<Error><ErrorCode>MessageNotExist</ErrorCode><ErrorMessage>expired</"
+                          "ErrorMessage><ReceiptHandle>%s</ReceiptHandle></Error>",
+                          handles[i]);
             continue;
         }
         q->done[k] = 1;
@@ -254,8 +257,9 @@ START_TEST(fields)
     ck_assert_int_eq(caught, 1);
     s->ops->close(s);
     fake_stop(&f);
-    ck_assert_str_eq(q.last_target,
-                     "/topics/orders/messages?consumer=GID_t&ns=MQ_INST_t&tag=TagA%20%7C%7C%20%E6%A0%87%E7%AD%BE%26b&trans=order&numOfMessages=16&waitseconds=1");
+    ck_assert_str_eq(q.last_target, "/topics/orders/"
+                                    "messages?consumer=GID_t&ns=MQ_INST_t&tag=TagA%20%7C%7C%20%E6%A0%87%E7%AD%BE%26b&"
+                                    "trans=order&numOfMessages=16&waitseconds=1");
 }
 END_TEST
 
@@ -307,7 +311,7 @@ START_TEST(memory_is_bounded)
     ck_assert_int_eq(s->ops->stop(s, 5000), XONCE_OK);
     s->ops->close(s);
     fake_stop(&f);
-    ck_assert_int_le(q.most_out, 100 + 8 * 16); /* those and what was being acknowledged */
+    ck_assert_int_le(q.most_out, 100);
     ck_assert_int_eq(q.acked, MANY);
 }
 END_TEST
@@ -376,10 +380,10 @@ END_TEST
 /* ---- endpoints that go wrong, first or for ever ---- */
 
 typedef struct {
-    const char *raw;  /* sent as it is */
+    const char *raw; /* sent as it is */
     const char *status, *code, *date;
     fake_then then;
-    int times;        /* then it behaves; -1: never */
+    int times; /* then it behaves; -1: never */
     queue q;
 } wrong;
 
@@ -414,9 +418,12 @@ START_TEST(passing_trouble)
         {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n<Messages>", NULL, NULL, "well-formed", FAKE_KEEP},
         {"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>", NULL, NULL, "html", FAKE_KEEP},
         {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", NULL, NULL, "empty", FAKE_KEEP},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 34\r\n\r\n<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", NULL, NULL, "document type", FAKE_KEEP},
-        {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", NULL, NULL, "302", FAKE_KEEP},
-        {"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", NULL, NULL, "text/html", FAKE_KEEP},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 34\r\n\r\n<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", NULL, NULL, "document type",
+         FAKE_KEEP},
+        {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", NULL, NULL, "302",
+         FAKE_KEEP},
+        {"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", NULL, NULL,
+         "text/html", FAKE_KEEP},
         {NULL, "503 Service Unavailable", "InternalServerError", "InternalServerError", FAKE_KEEP},
         {NULL, "400 Bad Request", "QpsLimitExceeded", "QpsLimitExceeded", FAKE_KEEP},
         {NULL, "500 x", "Some&#10;&#27;[31mthing", NULL, FAKE_KEEP},
@@ -502,7 +509,8 @@ START_TEST(clock_off)
     xonce_source *s = started(f.uri, "");
     ck_assert_int_eq(first_error(s, 10000), XONCE_E_AUTH);
     ck_assert_int_eq(xonce_error_last()->again, 0);
-    ck_assert_msg(says("behind the server's") && (says("1199 s") || says("1200 s") || says("1198 s")), "%s", xonce_error_last()->text);
+    ck_assert_msg(says("behind the server's") && (says("1199 s") || says("1200 s") || says("1198 s")), "%s",
+                  xonce_error_last()->text);
     s->ops->close(s);
     fake_stop(&f);
 }
@@ -566,13 +574,22 @@ START_TEST(bad_uris)
     static const struct {
         const char *uri, *word;
     } t[] = {
-        {"http://user:topsecret@h", "user or password"}, {"http://h/path", "path"}, {"http://h?foo=1", "foo"}, {"ftp://h", "http"}, {"http://", "host"}, {"http:///", "host"},
-        {"h:80", ""}, {"http://h:99999", ""}, {"http://h?instance=a%20b", "instance"}, {"http://h%40evil", "0x40"},
+        {"http://user:topsecret@h", "user or password"},
+        {"http://h/path", "path"},
+        {"http://h?foo=1", "foo"},
+        {"ftp://h", "http"},
+        {"http://", "host"},
+        {"http:///", "host"},
+        {"h:80", ""},
+        {"http://h:99999", ""},
+        {"http://h?instance=a%20b", "instance"},
+        {"http://h%40evil", "0x40"},
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         xonce_source *s;
         xonce_config *c = config("");
-        ck_assert_msg(xo_source_http_open(&s, t[i].uri, c) == XONCE_E_INVALID, "%s: %s", t[i].uri, xonce_error_last()->text);
+        ck_assert_msg(xo_source_http_open(&s, t[i].uri, c) == XONCE_E_INVALID, "%s: %s", t[i].uri,
+                      xonce_error_last()->text);
         ck_assert_msg(says(t[i].word), "%s: %s", t[i].uri, xonce_error_last()->text);
         ck_assert(!says("topsecret"));
         ck_assert_ptr_null(s);

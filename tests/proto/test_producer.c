@@ -1,4 +1,5 @@
-/* The producer against a tiny endpoint: sends, what is refused, what is never repeated, transactions and their checks. */
+/* The producer against a tiny endpoint: sends, what is refused, what is never repeated, transactions and their checks.
+ */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -13,11 +14,11 @@
 
 typedef struct {
     int posts, gets;
-    int cut_post;             /* this POST is read and its connection closed without an answer, -1 */
+    int cut_post; /* this POST is read and its connection closed without an answer, -1 */
     int wrong_md5, no_handle, deny_end;
     char target[2048], end_target[2048], end_handle[128], get_target[2048];
     int ends;
-    int half_times;           /* how often a half message is offered */
+    int half_times; /* how often a half message is offered */
     char body[256], tag[64], properties[256];
 } broker;
 
@@ -39,7 +40,9 @@ static void post(broker *b, const fake_request *r, xo_buf *out)
     if (b->wrong_md5)
         hex[0] = hex[0] == 'A' ? 'B' : 'A';
     int half = strstr(b->properties, "__TransCheckT") && !b->no_handle;
-    snprintf(doc, sizeof doc, "<Message xmlns=\"x\"><MessageId>M%d</MessageId><MessageBodyMD5>%s</MessageBodyMD5>%s</Message>", b->posts, hex, half ? "<ReceiptHandle>half-1</ReceiptHandle>" : "");
+    snprintf(doc, sizeof doc,
+             "<Message xmlns=\"x\"><MessageId>M%d</MessageId><MessageBodyMD5>%s</MessageBodyMD5>%s</Message>", b->posts,
+             hex, half ? "<ReceiptHandle>half-1</ReceiptHandle>" : "");
     fake_answer(out, "201 Created", NULL, doc);
     xo_xml_send_free(&s);
 }
@@ -55,7 +58,9 @@ static void end(broker *b, const fake_request *r, xo_buf *out)
     }
     b->ends++;
     if (b->deny_end)
-        fake_answer(out, "404 Not Found", NULL, "<Errors><Error><ErrorCode>MessageNotExist</ErrorCode><ErrorMessage>expired</ErrorMessage><ReceiptHandle>half-1</ReceiptHandle></Error></Errors>");
+        fake_answer(out, "404 Not Found", NULL,
+                    "<Errors><Error><ErrorCode>MessageNotExist</ErrorCode><ErrorMessage>expired</"
+                    "ErrorMessage><ReceiptHandle>half-1</ReceiptHandle></Error></Errors>");
     else
         xo_buf_str(out, "HTTP/1.1 204 No Content\r\n\r\n");
 }
@@ -187,7 +192,8 @@ END_TEST
 
 START_TEST(never_repeated)
 {
-    /* the second POST is read, and the reused connection closed without an answer: whether it was stored is open, so libcurl must not send it again */
+    /* the second POST is read, and the reused connection closed without an answer: whether it was stored is open, so
+     * libcurl must not send it again */
     fake f;
     broker b;
     start(&f, &b);
@@ -281,7 +287,8 @@ START_TEST(transactions)
     ck_assert_int_eq(xonce_producer_on_check(p, "orders", "GID/bad", checks, &check_state), XONCE_E_INVALID);
     ck_assert_int_eq(xonce_producer_on_check(p, "orders", "GID_p", checks, &check_state), XONCE_OK);
     ck_assert_int_eq(xonce_producer_on_check(p, "orders", "GID_q", checks, &check_state), XONCE_E_INVALID);
-    ck_assert_msg(xonce_producer_send_transaction(p, m, as_told, &state, &sent) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_msg(xonce_producer_send_transaction(p, m, as_told, &state, &sent) == XONCE_OK, "%s",
+                  xonce_error_last()->text);
     ck_assert_str_eq(sent.id, "M1");
     ck_assert_str_eq(b.properties, "__TransCheckT:30|");
     ck_assert_str_eq(b.end_target, "/topics/orders/messages?consumer=GID_p&ns=MQ_INST_t&trans=commit");
@@ -315,7 +322,9 @@ START_TEST(half_messages_are_checked)
     static const struct {
         xonce_transaction_state state;
         const char *end;
-    } t[] = {{XONCE_TRANSACTION_COMMIT, "&trans=commit"}, {XONCE_TRANSACTION_ROLLBACK, "&trans=rollback"}, {XONCE_TRANSACTION_UNKNOWN, NULL}};
+    } t[] = {{XONCE_TRANSACTION_COMMIT, "&trans=commit"},
+             {XONCE_TRANSACTION_ROLLBACK, "&trans=rollback"},
+             {XONCE_TRANSACTION_UNKNOWN, NULL}};
     for (size_t i = 0; i < 3; i++) {
         fake f;
         broker b;
@@ -338,7 +347,9 @@ START_TEST(half_messages_are_checked)
         fake_stop(&f);
         ck_assert_int_eq(checked, 2);
         ck_assert_int_eq(ends, t[i].end ? 2 : 0);
-        ck_assert_str_eq(b.get_target, "/topics/orders/messages?consumer=GID_p&ns=MQ_INST_t&numOfMessages=16&trans=pop&waitseconds=10");
+        ck_assert_str_eq(
+            b.get_target,
+            "/topics/orders/messages?consumer=GID_p&ns=MQ_INST_t&numOfMessages=16&trans=pop&waitseconds=10");
         if (t[i].end) {
             ck_assert_ptr_nonnull(strstr(b.end_target, t[i].end));
             ck_assert_str_eq(b.end_handle, "half-9");

@@ -85,18 +85,30 @@ START_TEST(characters)
         const char *text;
         size_t n;
         int bad; /* offset, -1: fine */
-    } t[] = {{"plain\t\n\r", 8, -1},          {"a\0b", 3, 1},
-             {"\x1f", 1, 0},                  {"\x7f", 1, -1},
-             {"\xc2\x80", 2, -1},             {"\xc1\x80", 2, 0},
-             {"\xc3", 1, 0},                  {"ab\xe4\xb8", 4, 2},
-             {"\xe4\xb8\xad", 3, -1},         {"\xe0\x9f\xbf", 3, 0},
-             {"\xed\x9f\xbf", 3, -1},         {"\xed\xa0\x80", 3, 0},
-             {"\xef\xbf\xbd", 3, -1},         {"\xef\xbf\xbe", 3, 0},
-             {"\xef\xbf\xbf", 3, 0},          {"\xf0\x9f\x98\x80", 4, -1},
-             {"\xf0\x8f\x80\x80", 4, 0},      {"\xf4\x8f\xbf\xbf", 4, -1},
-             {"\xf4\x90\x80\x80", 4, 0},      {"\xf5\x80\x80\x80", 4, 0},
-             {"\x80", 1, 0},                  {"\xff\xfe", 2, 0},
-             {"", 0, -1},                     {"\xf0\x9f\xbf\xbe", 4, -1}};
+    } t[] = {{"plain\t\n\r", 8, -1},
+             {"a\0b", 3, 1},
+             {"\x1f", 1, 0},
+             {"\x7f", 1, -1},
+             {"\xc2\x80", 2, -1},
+             {"\xc1\x80", 2, 0},
+             {"\xc3", 1, 0},
+             {"ab\xe4\xb8", 4, 2},
+             {"\xe4\xb8\xad", 3, -1},
+             {"\xe0\x9f\xbf", 3, 0},
+             {"\xed\x9f\xbf", 3, -1},
+             {"\xed\xa0\x80", 3, 0},
+             {"\xef\xbf\xbd", 3, -1},
+             {"\xef\xbf\xbe", 3, 0},
+             {"\xef\xbf\xbf", 3, 0},
+             {"\xf0\x9f\x98\x80", 4, -1},
+             {"\xf0\x8f\x80\x80", 4, 0},
+             {"\xf4\x8f\xbf\xbf", 4, -1},
+             {"\xf4\x90\x80\x80", 4, 0},
+             {"\xf5\x80\x80\x80", 4, 0},
+             {"\x80", 1, 0},
+             {"\xff\xfe", 2, 0},
+             {"", 0, -1},
+             {"\xf0\x9f\xbf\xbe", 4, -1}};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         char want[40];
         xonce_status st = xo_check_xml_text("body", t[i].text, t[i].n);

@@ -8,7 +8,8 @@
 
 START_TEST(round_trip)
 {
-    char *h = xo_receipt_write("1E057D5E6EAD42A579937046FE170001", 1295, 1571742902463, 300000, "broker-a", 7, 123456789012);
+    char *h =
+        xo_receipt_write("1E057D5E6EAD42A579937046FE170001", 1295, 1571742902463, 300000, "broker-a", 7, 123456789012);
     xo_receipt r;
     ck_assert_ptr_nonnull(h);
     ck_assert_int_eq(strncmp(h, "1E057D5E6EAD42A579937046FE170001-", 33), 0);

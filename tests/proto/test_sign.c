@@ -12,7 +12,8 @@
 #define DATE "Tue, 24 Nov 2026 08:00:00 GMT"
 #define SECRET "exampleSecret0123456789abcdef"
 
-static void expect(const char *method, const char *target, const xo_header *h, size_t n, const char *string, const char *signature)
+static void expect(const char *method, const char *target, const xo_header *h, size_t n, const char *string,
+                   const char *signature)
 {
     char *got, mac[29];
     ck_assert_int_eq(xo_string_to_sign(&got, method, target, h, n), XONCE_OK);
@@ -24,28 +25,44 @@ static void expect(const char *method, const char *target, const xo_header *h, s
 
 START_TEST(worked)
 {
-    const xo_header v1[] = {{"date", DATE}, {"content-md5", "MGY1N2VjZDE3ZTYwNTU3YTgzNzk0MjhlODdhODRkMDU="}, {"Content-Type", "text/xml;charset=utf-8"}, {"X-Mq-Version", "2015-06-06"}};
+    const xo_header v1[] = {{"date", DATE},
+                            {"content-md5", "MGY1N2VjZDE3ZTYwNTU3YTgzNzk0MjhlODdhODRkMDU="},
+                            {"Content-Type", "text/xml;charset=utf-8"},
+                            {"X-Mq-Version", "2015-06-06"}};
     expect("POST", "/topics/demo_topic/messages?ns=MQ_INST_1_demo", v1, 4,
-           "POST\nMGY1N2VjZDE3ZTYwNTU3YTgzNzk0MjhlODdhODRkMDU=\ntext/xml;charset=utf-8\n" DATE "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?ns=MQ_INST_1_demo",
+           "POST\nMGY1N2VjZDE3ZTYwNTU3YTgzNzk0MjhlODdhODRkMDU=\ntext/xml;charset=utf-8\n" DATE
+           "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?ns=MQ_INST_1_demo",
            "G0d3BtLS7IV3+Qt0bbBBMYFoB2c=");
-    const xo_header v2[] = {{"x-mq-version", "2015-06-06"}, {"Content-Type", "text/xml; charset=utf-8"}, {"Date", DATE}};
-    expect("POST", "/topics/demo_topic/messages", v2, 3, "POST\n\ntext/xml; charset=utf-8\n" DATE "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages",
+    const xo_header v2[] = {
+        {"x-mq-version", "2015-06-06"}, {"Content-Type", "text/xml; charset=utf-8"}, {"Date", DATE}};
+    expect("POST", "/topics/demo_topic/messages", v2, 3,
+           "POST\n\ntext/xml; charset=utf-8\n" DATE "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages",
            "B6yeeN4ebeXGM/T/vxZh4TofHus=");
-    const xo_header v3[] = {{"Content-Type", "  text/xml;charset=utf-8\t"}, {"Date", " " DATE " "}, {"x-mq-version", " 2015-06-06"}};
-    const char *t3 = "/topics/demo_topic/messages?ns=MQ_INST_1_demo&consumer=GID_demo&numOfMessages=16&waitseconds=30&tag=TagA%7C%7CTagB";
+    const xo_header v3[] = {
+        {"Content-Type", "  text/xml;charset=utf-8\t"}, {"Date", " " DATE " "}, {"x-mq-version", " 2015-06-06"}};
+    const char *t3 = "/topics/demo_topic/"
+                     "messages?ns=MQ_INST_1_demo&consumer=GID_demo&numOfMessages=16&waitseconds=30&tag=TagA%7C%7CTagB";
     char *s3 = xo_printf("GET\n\ntext/xml;charset=utf-8\n" DATE "\nx-mq-version:2015-06-06\n%s", t3);
     expect("GET", t3, v3, 3, s3, "0rzC9S2yEACylEyb9GiGRZj74+Q=");
     free(s3);
     const xo_header v4[] = {{"Date", DATE}, {"x-mq-version", "2015-06-06"}};
     const char *t4 = "/topics/demo_topic/messages?consumer=GID_demo&numOfMessages=1";
-    expect("GET", t4, v4, 2, "GET\n\n\n" DATE "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?consumer=GID_demo&numOfMessages=1", "tZ8cgaYyoeRZAJnCw5pkKXLx37g=");
+    expect("GET", t4, v4, 2,
+           "GET\n\n\n" DATE "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?consumer=GID_demo&numOfMessages=1",
+           "tZ8cgaYyoeRZAJnCw5pkKXLx37g=");
     const xo_header v5[] = {{"Date", DATE}, {"Content-Type", "text/xml;charset=utf-8"}, {"x-mq-version", "2015-06-06"}};
     expect("DELETE", "/topics/demo_topic/messages?consumer=GID_demo&ns=MQ_INST_1_demo&trans=commit", v5, 3,
-           "DELETE\n\ntext/xml;charset=utf-8\n" DATE "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?consumer=GID_demo&ns=MQ_INST_1_demo&trans=commit",
+           "DELETE\n\ntext/xml;charset=utf-8\n" DATE
+           "\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?consumer=GID_demo&ns=MQ_INST_1_demo&trans=commit",
            "6C7gi/PsXu10680glN2M2bbgulw=");
-    const xo_header v6[] = {{"x-mq-version", "2015-06-06"}, {"Date", DATE}, {"X-Mq-Abc", "1"}, {"content-type", "text/xml;charset=utf-8"}, {"x-other", "no"}};
+    const xo_header v6[] = {{"x-mq-version", "2015-06-06"},
+                            {"Date", DATE},
+                            {"X-Mq-Abc", "1"},
+                            {"content-type", "text/xml;charset=utf-8"},
+                            {"x-other", "no"}};
     expect("GET", t4, v6, 5,
-           "GET\n\ntext/xml;charset=utf-8\n" DATE "\nx-mq-abc:1\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?consumer=GID_demo&numOfMessages=1",
+           "GET\n\ntext/xml;charset=utf-8\n" DATE
+           "\nx-mq-abc:1\nx-mq-version:2015-06-06\n/topics/demo_topic/messages?consumer=GID_demo&numOfMessages=1",
            "nw+KsvPqTiXKbBYGyBeyR3iKQb8=");
 }
 END_TEST
@@ -60,8 +77,10 @@ START_TEST(first_request_body)
     ck_assert_int_eq(xonce_message_set_property(m, "TAGS", "TagA"), XONCE_OK);
     ck_assert_int_eq(xonce_message_set_property(m, "a", "1"), XONCE_OK);
     ck_assert_int_eq(xo_xml_write_message(&b, m), XONCE_OK);
-    ck_assert_str_eq(b.p, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Message xmlns=\"http://mq.aliyuncs.com/doc/v1/\"><MessageBody>hello</MessageBody><MessageTag>TagA</MessageTag>"
-                          "<Properties>KEYS:k1|a:1|</Properties></Message>");
+    ck_assert_str_eq(
+        b.p, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Message "
+             "xmlns=\"http://mq.aliyuncs.com/doc/v1/\"><MessageBody>hello</MessageBody><MessageTag>TagA</MessageTag>"
+             "<Properties>KEYS:k1|a:1|</Properties></Message>");
     ck_assert_uint_eq(b.len, 194);
     xo_buf_free(&b);
     xonce_message_free(m);
@@ -75,7 +94,20 @@ START_TEST(authorization)
     ck_assert_int_eq(xo_parse_authorization("MQ LTAI:abc=", id, sizeof id, &signature), XONCE_OK);
     ck_assert_str_eq(id, "LTAI");
     ck_assert_str_eq(signature, "abc=");
-    static const char *const bad[] = {"", "MQ", "MQ ", "MQ :x", "MQ a:", "MQ a", "mq a:b", "MQa:b", "Basic a:b", "MQ a b:c", "MQ a:b c", "MQ a:b\x01", "MQ a\xc3\xa4:b", "MQ 0123456789012345678901234567890123456789:b"};
+    static const char *const bad[] = {"",
+                                      "MQ",
+                                      "MQ ",
+                                      "MQ :x",
+                                      "MQ a:",
+                                      "MQ a",
+                                      "mq a:b",
+                                      "MQa:b",
+                                      "Basic a:b",
+                                      "MQ a b:c",
+                                      "MQ a:b c",
+                                      "MQ a:b\x01",
+                                      "MQ a\xc3\xa4:b",
+                                      "MQ 0123456789012345678901234567890123456789:b"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert_msg(xo_parse_authorization(bad[i], id, sizeof id, &signature) == XONCE_E_INVALID, "%s", bad[i]);
         ck_assert_ptr_null(signature);
@@ -100,9 +132,21 @@ START_TEST(dates)
         ck_assert_int_eq(ms, t / 1000 * 1000);
     }
     ck_assert_int_eq(xo_parse_http_date("Thu, 29 Feb 2024 23:59:60 GMT", &ms), XONCE_OK);
-    static const char *const bad[] = {"", "Tue, 24 Nov 2026 08:00:00", "Tue, 24 Nov 2026 08:00:00 UTC", "Tue, 24 Nov 2026 24:00:00 GMT", "Tue, 31 Nov 2026 08:00:00 GMT", "Xue, 24 Nov 2026 08:00:00 GMT",
-                                      "Tue, 24 Nix 2026 08:00:00 GMT", "Tue, 24 Nov 2026 08:60:00 GMT", "Tue, 24 Nov 2026 08:00:61 GMT", "Tue, -4 Nov 2026 08:00:00 GMT", "Tue, 00 Nov 2026 08:00:00 GMT",
-                                      "Thu, 29 Feb 2023 08:00:00 GMT", "Tue, 24 Nov 2026 08:00:00 GMTx", "Tuesday, 24-Nov-26 08:00:00 GMT", "2026-11-24T08:00:00Z"};
+    static const char *const bad[] = {"",
+                                      "Tue, 24 Nov 2026 08:00:00",
+                                      "Tue, 24 Nov 2026 08:00:00 UTC",
+                                      "Tue, 24 Nov 2026 24:00:00 GMT",
+                                      "Tue, 31 Nov 2026 08:00:00 GMT",
+                                      "Xue, 24 Nov 2026 08:00:00 GMT",
+                                      "Tue, 24 Nix 2026 08:00:00 GMT",
+                                      "Tue, 24 Nov 2026 08:60:00 GMT",
+                                      "Tue, 24 Nov 2026 08:00:61 GMT",
+                                      "Tue, -4 Nov 2026 08:00:00 GMT",
+                                      "Tue, 00 Nov 2026 08:00:00 GMT",
+                                      "Thu, 29 Feb 2023 08:00:00 GMT",
+                                      "Tue, 24 Nov 2026 08:00:00 GMTx",
+                                      "Tuesday, 24-Nov-26 08:00:00 GMT",
+                                      "2026-11-24T08:00:00Z"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert_msg(xo_parse_http_date(bad[i], &ms) == XONCE_E_INVALID, "%s", bad[i]);
         ck_assert_int_eq(ms, -1);
@@ -146,7 +190,8 @@ START_TEST(credentials_file)
 {
     char path[] = "/tmp/xonce-credentials-XXXXXX";
     int fd = mkstemp(path);
-    const char *text = "# a comment\n\nexport ALIBABA_CLOUD_ACCESS_KEY_ID=\"FILEID\"\r\n credentials.access-key-secret = file=secret \nsecurity-token=t";
+    const char *text = "# a comment\n\nexport ALIBABA_CLOUD_ACCESS_KEY_ID=\"FILEID\"\r\n credentials.access-key-secret "
+                       "= file=secret \nsecurity-token=t";
     ck_assert_int_eq(write(fd, text, strlen(text)), (int)strlen(text));
     close(fd);
     xonce_config *cfg;

@@ -117,7 +117,8 @@ START_TEST(bodies)
         } else if (!strcmp(text(v, "method"), "DELETE")) {
             char **list;
             size_t count;
-            ck_assert_msg(xo_xml_read_handles(&list, &count, (const char *)body, n) == XONCE_OK, "%s: %s", name, xonce_error_last()->text);
+            ck_assert_msg(xo_xml_read_handles(&list, &count, (const char *)body, n) == XONCE_OK, "%s: %s", name,
+                          xonce_error_last()->text);
             handles_seen += count;
             xo_xml_handles_free(list, count);
         } else {

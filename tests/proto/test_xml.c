@@ -25,21 +25,36 @@ START_TEST(send_forms)
     static const struct {
         const char *doc, *body, *tag, *properties;
     } t[] = {
-        {"<Message><MessageBody>hello mq!</MessageBody><MessageTag>TagA</MessageTag><Properties>a:1|b:two|</Properties></Message>", "hello mq!", "TagA", "a:1|b:two|"},
-        {"<?xml version=\"1.0\" encoding=\"UTF-8\"?><Message xmlns=\"http://mq.aliyuncs.com/doc/v1/\"><MessageBody><![CDATA[hello <&> mq!]]></MessageBody><MessageTag><![CDATA[TagA]]></MessageTag>"
+        {"<Message><MessageBody>hello "
+         "mq!</MessageBody><MessageTag>TagA</MessageTag><Properties>a:1|b:two|</Properties></Message>",
+         "hello mq!", "TagA", "a:1|b:two|"},
+        {"<?xml version=\"1.0\" encoding=\"UTF-8\"?><Message "
+         "xmlns=\"http://mq.aliyuncs.com/doc/v1/\"><MessageBody><![CDATA[hello <&> "
+         "mq!]]></MessageBody><MessageTag><![CDATA[TagA]]></MessageTag>"
          "<Properties><![CDATA[KEYS:k]]></Properties></Message>",
          "hello <&> mq!", "TagA", "KEYS:k"},
-        {"<?xml version=\"1.0\" encoding=\"utf-8\"?><Message xmlns=\"http://mq.aliyuncs.com/doc/v1/\"><MessageBody>a &amp; b</MessageBody><Properties>a:1|</Properties><MessageTag>T</MessageTag></Message>",
+        {"<?xml version=\"1.0\" encoding=\"utf-8\"?><Message xmlns=\"http://mq.aliyuncs.com/doc/v1/\"><MessageBody>a "
+         "&amp; b</MessageBody><Properties>a:1|</Properties><MessageTag>T</MessageTag></Message>",
          "a & b", "T", "a:1|"},
-        {"<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?><Message xmlns=\"http://mq.aliyuncs.com/doc/v1\"><MessageBody>&#128512;&#13;&#x41;</MessageBody></Message>", "😀\rA", NULL, NULL},
-        {"\xef\xbb\xbf \n<Message>\n <MessageBody>x</MessageBody>\n <MessageTag/>\n <Properties></Properties>\n</Message>\n", "x", NULL, NULL},
-        {"<m:Message xmlns:m='u'><m:MessageBody>p1 <![CDATA[<&>]]> p3<!-- no --> p4<?pi no?>!</m:MessageBody></m:Message>", "p1 <&> p3 p4!", NULL, NULL},
-        {"<Message a='1'><Other><MessageBody>inner</MessageBody></Other><MessageBody>  outer\t</MessageBody><X/></Message>", "  outer\t", NULL, NULL},
+        {"<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?><Message "
+         "xmlns=\"http://mq.aliyuncs.com/doc/v1\"><MessageBody>&#128512;&#13;&#x41;</MessageBody></Message>",
+         "😀\rA", NULL, NULL},
+        {"\xef\xbb\xbf \n<Message>\n <MessageBody>x</MessageBody>\n <MessageTag/>\n "
+         "<Properties></Properties>\n</Message>\n",
+         "x", NULL, NULL},
+        {"<m:Message xmlns:m='u'><m:MessageBody>p1 <![CDATA[<&>]]> p3<!-- no --> p4<?pi "
+         "no?>!</m:MessageBody></m:Message>",
+         "p1 <&> p3 p4!", NULL, NULL},
+        {"<Message a='1'><Other><MessageBody>inner</MessageBody></Other><MessageBody>  "
+         "outer\t</MessageBody><X/></Message>",
+         "  outer\t", NULL, NULL},
         {"<Message><MessageBody>a\r\nb\rc&#xD;&#xA;d</MessageBody></Message>", "a\nb\nc\r\nd", NULL, NULL},
         {"<Message><MessageBody>\n</MessageBody></Message>", "\n", NULL, NULL},
-        {"<Message><MessageBody>&#34;&#39;&lt;&gt;&quot;&apos;a]]&gt;b</MessageBody></Message>", "\"'<>\"'a]]>b", NULL, NULL},
+        {"<Message><MessageBody>&#34;&#39;&lt;&gt;&quot;&apos;a]]&gt;b</MessageBody></Message>", "\"'<>\"'a]]>b", NULL,
+         NULL},
         {"<Message><MessageBody><![CDATA[a]]]]><![CDATA[>b]]></MessageBody></Message>", "a]]>b", NULL, NULL},
-        {"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><Message><MessageBody>ä</MessageBody></Message>", "ä", NULL, NULL}, /* what HTTP's charset says wins */
+        {"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><Message><MessageBody>ä</MessageBody></Message>", "ä", NULL,
+         NULL}, /* what HTTP's charset says wins */
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         xo_xml_send s;
@@ -79,14 +94,36 @@ END_TEST
 START_TEST(malformed)
 {
     static const char *const t[] = {
-        "", " ", "x", "<", "<Message", "<Message>", "<Message><MessageBody>x</Message>", "<Message><MessageBody>x</MessageBody></Message><Message/>",
-        "<Message><MessageBody>x</MessageBody></Message>rest", "<Message><MessageBody>a & b</MessageBody></Message>", "<Message><MessageBody>&nbsp;</MessageBody></Message>",
-        "<Message><MessageBody>\x01</MessageBody></Message>", "<Message><MessageBody>&#1;</MessageBody></Message>", "<Message><MessageBody>&#xFFFE;</MessageBody></Message>",
-        "<Message><MessageBody>&#xD800;</MessageBody></Message>", "<Message><MessageBody>&#0;</MessageBody></Message>", "<Message><MessageBody>&#x110000;</MessageBody></Message>",
-        "<Message><MessageBody>\xff</MessageBody></Message>", "<Message><MessageBody>\xc3</MessageBody></Message>", "<Message><MessageBody>\xed\xa0\x80</MessageBody></Message>",
-        "<Message><MessageBody><![CDATA[a]]>b]]></MessageBody></Message>", "<Message><MessageBody><![CDATA[a</MessageBody></Message>", "<Message><MessageBody>a]]>b</MessageBody></Message>",
-        "<Message><MessageBody><!-- x</MessageBody></Message>", "<Message><MessageBody a=1>x</MessageBody></Message>", "<Message><MessageBody a='1' a='2'>x</MessageBody></Message>",
-        "<Message><MessageBody>x</MessageBody></Message", "{\"json\":1}", "<?xml version=\"1.0\"?>", "HTTP/1.1 200 OK",
+        "",
+        " ",
+        "x",
+        "<",
+        "<Message",
+        "<Message>",
+        "<Message><MessageBody>x</Message>",
+        "<Message><MessageBody>x</MessageBody></Message><Message/>",
+        "<Message><MessageBody>x</MessageBody></Message>rest",
+        "<Message><MessageBody>a & b</MessageBody></Message>",
+        "<Message><MessageBody>&nbsp;</MessageBody></Message>",
+        "<Message><MessageBody>\x01</MessageBody></Message>",
+        "<Message><MessageBody>&#1;</MessageBody></Message>",
+        "<Message><MessageBody>&#xFFFE;</MessageBody></Message>",
+        "<Message><MessageBody>&#xD800;</MessageBody></Message>",
+        "<Message><MessageBody>&#0;</MessageBody></Message>",
+        "<Message><MessageBody>&#x110000;</MessageBody></Message>",
+        "<Message><MessageBody>\xff</MessageBody></Message>",
+        "<Message><MessageBody>\xc3</MessageBody></Message>",
+        "<Message><MessageBody>\xed\xa0\x80</MessageBody></Message>",
+        "<Message><MessageBody><![CDATA[a]]>b]]></MessageBody></Message>",
+        "<Message><MessageBody><![CDATA[a</MessageBody></Message>",
+        "<Message><MessageBody>a]]>b</MessageBody></Message>",
+        "<Message><MessageBody><!-- x</MessageBody></Message>",
+        "<Message><MessageBody a=1>x</MessageBody></Message>",
+        "<Message><MessageBody a='1' a='2'>x</MessageBody></Message>",
+        "<Message><MessageBody>x</MessageBody></Message",
+        "{\"json\":1}",
+        "<?xml version=\"1.0\"?>",
+        "HTTP/1.1 200 OK",
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         xo_xml_send s;
@@ -105,8 +142,10 @@ END_TEST
 START_TEST(bombs)
 {
     static const char *const t[] = {
-        "<!DOCTYPE Message [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\"><!ENTITY c \"&b;&b;&b;&b;&b;&b;\">]><Message><MessageBody>&c;</MessageBody></Message>",
-        "<?xml version='1.0'?><!DOCTYPE x SYSTEM \"file:///etc/passwd\"><Message><MessageBody>x</MessageBody></Message>",
+        "<!DOCTYPE Message [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\"><!ENTITY c "
+        "\"&b;&b;&b;&b;&b;&b;\">]><Message><MessageBody>&c;</MessageBody></Message>",
+        "<?xml version='1.0'?><!DOCTYPE x SYSTEM "
+        "\"file:///etc/passwd\"><Message><MessageBody>x</MessageBody></Message>",
         "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><Message><MessageBody>&e;</MessageBody></Message>",
         "<!DOCTYPE x PUBLIC \"p\" \"http://127.0.0.1:1/x.dtd\"><Message><MessageBody>x</MessageBody></Message>",
         "<!DOCTYPE x [<!ENTITY % p SYSTEM \"http://127.0.0.1:1/\"> %p;]><Message/>",
@@ -135,52 +174,51 @@ static char *repeat(const char *open, const char *what, size_t n, const char *cl
     return s;
 }
 
-#ifdef __SANITIZE_THREAD__
-enum { SCALE = 50 }; /* its memmem() looks at all the memory behind */
-#else
-enum { SCALE = 1 };
-#endif
-
 START_TEST(huge)
 {
     xo_xml_send s;
     size_t n;
     int64_t begun = xo_mono_ms();
     /* 20 MB of text, of references, of CDATA sections: more than libxml2 takes by default */
-    char *d = repeat("<Message><MessageBody>", "0123456789", 2000000 / SCALE, "</MessageBody></Message>", &n);
+    char *d = repeat("<Message><MessageBody>", "0123456789", 2000000, "</MessageBody></Message>", &n);
     ck_assert_msg(xo_xml_read_send(&s, d, n) == XONCE_OK, "%s", xonce_error_last()->text);
-    ck_assert_uint_eq(s.body_len, 20000000 / SCALE);
+    ck_assert_uint_eq(s.body_len, 20000000);
     xo_xml_send_free(&s);
     free(d);
-    d = repeat("<Message><MessageBody>", "&amp;", 4000000 / SCALE, "</MessageBody></Message>", &n);
+    d = repeat("<Message><MessageBody>", "&amp;", 4000000, "</MessageBody></Message>", &n);
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_OK);
-    ck_assert_uint_eq(s.body_len, 4000000 / SCALE);
+    ck_assert_uint_eq(s.body_len, 4000000);
     xo_xml_send_free(&s);
     free(d);
-    d = repeat("<Message><MessageBody>", "<![CDATA[x]]>", 1000000 / SCALE, "</MessageBody></Message>", &n);
+    d = repeat("<Message><MessageBody>", "<![CDATA[x]]>", 1000000, "</MessageBody></Message>", &n);
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_OK);
-    ck_assert_uint_eq(s.body_len, 1000000 / SCALE);
+    ck_assert_uint_eq(s.body_len, 1000000);
     xo_xml_send_free(&s);
     free(d);
-    d = repeat("<Message><MessageBody><![CDATA[", "y", 20000000 / SCALE, "]]></MessageBody></Message>", &n);
+    d = repeat("<Message><MessageBody><![CDATA[", "y", 20000000, "]]></MessageBody></Message>", &n);
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_OK);
-    ck_assert_uint_eq(s.body_len, 20000000 / SCALE);
+    ck_assert_uint_eq(s.body_len, 20000000);
     xo_xml_send_free(&s);
     free(d);
     /* deep, wide, and a tag with very many attributes */
-    d = repeat("<Message>", "<a>", 1000000 / SCALE, "", &n);
+    d = repeat("<Message>", "<a>", 1000000, "", &n);
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_E_INVALID);
     ck_assert(says("deep"));
     free(d);
-    d = repeat("<Message><MessageBody>x</MessageBody>", "<a/>", 1000000 / SCALE, "</Message>", &n);
+    d = repeat("<Message><MessageBody>x</MessageBody>", "<a/>", 1000000, "</Message>", &n);
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_OK);
     xo_xml_send_free(&s);
     free(d);
-    d = repeat("<Message ", "a='' ", 1000000 / SCALE, "/>", &n);
+    d = repeat("<Message ", "a='' ", 1000000, "/>", &n);
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_E_INVALID);
     ck_assert(says("tag is longer"));
     free(d);
-    d = repeat("<Message x='>' ", "a='' ", 1000000 / SCALE, "/>", &n);
+    d = repeat("<Message x='>' ", "a='' ", 1000000, "/>", &n);
+    ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_E_INVALID);
+    ck_assert(says("tag is longer"));
+    free(d);
+    /* the same tag behind what looks like the end of a comment and the start of a CDATA section, but is neither */
+    d = repeat("<Message><!--><![CDATA[ --><b ", "a='' ", 1000000, "/>]]></Message>", &n);
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_E_INVALID);
     ck_assert(says("tag is longer"));
     free(d);
@@ -192,7 +230,8 @@ START_TEST(handles)
 {
     char **list;
     size_t n;
-    const char *d = "<ReceiptHandles xmlns='x'>\n<ReceiptHandle>a-b</ReceiptHandle> <ReceiptHandle><![CDATA[c&d]]></ReceiptHandle><Else/><ReceiptHandle/></ReceiptHandles>";
+    const char *d = "<ReceiptHandles xmlns='x'>\n<ReceiptHandle>a-b</ReceiptHandle> "
+                    "<ReceiptHandle><![CDATA[c&d]]></ReceiptHandle><Else/><ReceiptHandle/></ReceiptHandles>";
     ck_assert_int_eq(xo_xml_read_handles(&list, &n, d, strlen(d)), XONCE_OK);
     ck_assert_uint_eq(n, 3);
     ck_assert_str_eq(list[0], "a-b");
@@ -221,7 +260,8 @@ END_TEST
 
 START_TEST(write_and_read_back)
 {
-    static const char *const bodies[] = {"a]]>b", "<&>\"'", "line\nline\r\nline\r", " \t ", "😀 中文 \xf4\x8f\xbf\xbf", "&amp;", "<![CDATA[x]]>", "x"};
+    static const char *const bodies[] = {
+        "a]]>b", "<&>\"'", "line\nline\r\nline\r", " \t ", "😀 中文 \xf4\x8f\xbf\xbf", "&amp;", "<![CDATA[x]]>", "x"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         xonce_message *m;
         xo_buf b = {0};
@@ -254,21 +294,30 @@ START_TEST(refused_before_sending)
 }
 END_TEST
 
-#define MSG(id, body, rest)                                                                                                                                          \
-    "<Message><MessageId>" id "</MessageId><MessageBody>" body "</MessageBody><ReceiptHandle>" id "-MQ==</ReceiptHandle><PublishTime>1571742900759</PublishTime>"      \
-    "<FirstConsumeTime>1571742902463</FirstConsumeTime><NextConsumeTime>1571742922463</NextConsumeTime><ConsumedTimes>3</ConsumedTimes>" rest "</Message>"
+#define MSG(id, body, rest)                                                                                            \
+    "<Message><MessageId>" id "</MessageId><MessageBody>" body "</MessageBody><ReceiptHandle>" id                      \
+    "-MQ==</ReceiptHandle><PublishTime>1571742900759</PublishTime>"                                                    \
+    "<FirstConsumeTime>1571742902463</FirstConsumeTime><NextConsumeTime>1571742922463</"                               \
+    "NextConsumeTime><ConsumedTimes>3</ConsumedTimes>" rest "</Message>"
 
 START_TEST(messages)
 {
     xonce_message *list;
     size_t n;
-    const char *d = "<?xml version=\"1.0\" ?>\n<Messages xmlns=\"http://mq.aliyuncs.com/doc/v1\">\n"
-                    "<Message>\n  <MessageId>1E057D5E6EAD42A579937046FE170001</MessageId>\n  <MessageBodyMD5>0CC175B9C0F1B6A831C399E269772661</MessageBodyMD5>\n  <MessageBody>a</MessageBody>\n"
-                    "  <ReceiptHandle>1E057D5E6EAD42A579937046FE170001-MTIgMTU3MTc0MjkwMjQ2MyAyMDAwMCAwIDAgYnJva2VyLWEgMyA0Mg==</ReceiptHandle>\n  <PublishTime>1571742900759</PublishTime>\n"
-                    "  <FirstConsumeTime>1571742902463</FirstConsumeTime>\n  <NextConsumeTime> 1571742922463 </NextConsumeTime>\n  <ConsumedTimes>1</ConsumedTimes>\n  <MessageTag>Tag</MessageTag>\n"
-                    "  <Properties>KEYS:MessageKey|__BORNHOST:30.5.125.94|</Properties>\n</Message>\n" MSG("ID2", "p1 <![CDATA[<&>]]>&#13;", "<New>x</New><MessageTag/>") "</Messages>";
+    const char *d =
+        "<?xml version=\"1.0\" ?>\n<Messages xmlns=\"http://mq.aliyuncs.com/doc/v1\">\n"
+        "<Message>\n  <MessageId>1E057D5E6EAD42A579937046FE170001</MessageId>\n  "
+        "<MessageBodyMD5>0CC175B9C0F1B6A831C399E269772661</MessageBodyMD5>\n  <MessageBody>a</MessageBody>\n"
+        "  "
+        "<ReceiptHandle>1E057D5E6EAD42A579937046FE170001-MTIgMTU3MTc0MjkwMjQ2MyAyMDAwMCAwIDAgYnJva2VyLWEgMyA0Mg==</"
+        "ReceiptHandle>\n  <PublishTime>1571742900759</PublishTime>\n"
+        "  <FirstConsumeTime>1571742902463</FirstConsumeTime>\n  <NextConsumeTime> 1571742922463 </NextConsumeTime>\n  "
+        "<ConsumedTimes>1</ConsumedTimes>\n  <MessageTag>Tag</MessageTag>\n"
+        "  <Properties>KEYS:MessageKey|__BORNHOST:30.5.125.94|</Properties>\n</Message>\n" MSG(
+            "ID2", "p1 <![CDATA[<&>]]>&#13;", "<New>x</New><MessageTag/>") "</Messages>";
     int64_t before = xo_mono_ms();
-    ck_assert_msg(xo_xml_read_messages(&list, &n, "orders", d, strlen(d), 1571742902000) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_msg(xo_xml_read_messages(&list, &n, "orders", d, strlen(d), 1571742902000) == XONCE_OK, "%s",
+                  xonce_error_last()->text);
     ck_assert_uint_eq(n, 2);
     ck_assert_str_eq(xonce_message_id(list), "1E057D5E6EAD42A579937046FE170001");
     ck_assert_str_eq(xonce_message_topic(list), "orders");
@@ -305,12 +354,16 @@ START_TEST(damaged_messages)
         const char *doc, *word;
     } t[] = {
         {"<Messages>" MSG("A", "x", "") "<Message/></Messages>", "MessageId"},
-        {"<Messages>" MSG("A", "x", "<MessageBodyMD5>0CC175B9C0F1B6A831C399E269772661</MessageBodyMD5>") "</Messages>", "MessageBodyMD5"},
+        {"<Messages>" MSG("A", "x", "<MessageBodyMD5>0CC175B9C0F1B6A831C399E269772661</MessageBodyMD5>") "</Messages>",
+         "MessageBodyMD5"},
         {"<Messages>" MSG("A", "x", "<MessageBody>y</MessageBody>") "</Messages>", "MessageBody"},
         {"<Messages>" MSG("", "x", "") "</Messages>", "MessageId"},
-        {"<Messages><Message><MessageId>A</MessageId><MessageBody>x</MessageBody><ReceiptHandle>h</ReceiptHandle><NextConsumeTime>soon</NextConsumeTime><ConsumedTimes>1</ConsumedTimes></Message></Messages>",
+        {"<Messages><Message><MessageId>A</MessageId><MessageBody>x</MessageBody><ReceiptHandle>h</"
+         "ReceiptHandle><NextConsumeTime>soon</NextConsumeTime><ConsumedTimes>1</ConsumedTimes></Message></Messages>",
          "NextConsumeTime"},
-        {"<Messages><Message><MessageId>A</MessageId><MessageBody>x</MessageBody><ReceiptHandle>h</ReceiptHandle><NextConsumeTime>9</NextConsumeTime></Message></Messages>", "ConsumedTimes"},
+        {"<Messages><Message><MessageId>A</MessageId><MessageBody>x</MessageBody><ReceiptHandle>h</"
+         "ReceiptHandle><NextConsumeTime>9</NextConsumeTime></Message></Messages>",
+         "ConsumedTimes"},
         {"<Messages>" MSG("A", "x", ""), "well-formed"},
         {"<html><body>hello</body></html>", "html"},
         {"not XML", "0x6e"},
@@ -320,7 +373,8 @@ START_TEST(damaged_messages)
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         xonce_message *list;
         size_t n;
-        ck_assert_msg(xo_xml_read_messages(&list, &n, "t", t[i].doc, strlen(t[i].doc), -1) == XONCE_E_PROTOCOL, "case %zu", i);
+        ck_assert_msg(xo_xml_read_messages(&list, &n, "t", t[i].doc, strlen(t[i].doc), -1) == XONCE_E_PROTOCOL,
+                      "case %zu", i);
         ck_assert_msg(says(t[i].word), "case %zu: %s", i, xonce_error_last()->text);
         ck_assert_int_eq(xonce_error_last()->again, 1);
         ck_assert_ptr_null(list);
@@ -332,8 +386,11 @@ END_TEST
 START_TEST(answers)
 {
     xo_xml_sent s;
-    const char *d = "<?xml version=\"1.0\" ?>\n<Message xmlns=\"http://mq.aliyuncs.com/doc/v1\">\n  <MessageId>1E057D566EAD42A579935B5CD8740001</MessageId>\n"
-                    "  <MessageBodyMD5>5D41402ABC4B2A76B9719D911017C592</MessageBodyMD5>\n<ReceiptHandle>H</ReceiptHandle></Message>\n";
+    const char *d = "<?xml version=\"1.0\" ?>\n<Message xmlns=\"http://mq.aliyuncs.com/doc/v1\">\n  "
+                    "<MessageId>1E057D566EAD42A579935B5CD8740001</MessageId>\n"
+                    "  "
+                    "<MessageBodyMD5>5D41402ABC4B2A76B9719D911017C592</MessageBodyMD5>\n<ReceiptHandle>H</"
+                    "ReceiptHandle></Message>\n";
     ck_assert_int_eq(xo_xml_read_sent(&s, d, strlen(d)), XONCE_OK);
     ck_assert_str_eq(s.id, "1E057D566EAD42A579935B5CD8740001");
     ck_assert_str_eq(s.handle, "H");
@@ -344,7 +401,9 @@ START_TEST(answers)
     xo_xml_sent_free(&s);
     ck_assert_int_eq(xo_xml_read_sent(&s, "<Message/>", 10), XONCE_E_PROTOCOL);
     xo_xml_error e;
-    d = "<?xml version=\"1.0\" ?><Error xmlns=\"http://mq.aliyuncs.com/doc/v1\"><Code>TopicNotExist</Code><Message>m</Message><RequestId>5D</RequestId></Error>";
+    d = "<?xml version=\"1.0\" ?><Error "
+        "xmlns=\"http://mq.aliyuncs.com/doc/v1\"><Code>TopicNotExist</Code><Message>m</Message><RequestId>5D</"
+        "RequestId></Error>";
     ck_assert_int_eq(xo_xml_read_error(&e, d, strlen(d)), XONCE_OK);
     ck_assert_str_eq(e.code, "TopicNotExist");
     ck_assert_str_eq(e.request_id, "5D");
@@ -353,7 +412,8 @@ START_TEST(answers)
     ck_assert_int_eq(xo_xml_read_error(&e, "<Errors/>", 9), XONCE_E_PROTOCOL);
     xo_xml_ack_error *list;
     size_t n;
-    d = "<Errors><Error><ErrorCode>ReceiptHandleError</ErrorCode><ErrorMessage>m</ErrorMessage><ReceiptHandle>a</ReceiptHandle></Error>"
+    d = "<Errors><Error><ErrorCode>ReceiptHandleError</ErrorCode><ErrorMessage>m</ErrorMessage><ReceiptHandle>a</"
+        "ReceiptHandle></Error>"
         "<Error><ErrorCode>MessageNotExist</ErrorCode><ReceiptHandle>b</ReceiptHandle></Error></Errors>";
     ck_assert_int_eq(xo_xml_read_ack_errors(&list, &n, d, strlen(d)), XONCE_OK);
     ck_assert_uint_eq(n, 2);

@@ -42,3 +42,15 @@ tests_store_test_dialect_sqlite_LDADD = $(CORE_LIBS)
 tests_store_test_dialect_sqlite_values_SOURCES = tests/store/test_dialect_sqlite_values.c tests/store/lite.h
 tests_store_test_dialect_sqlite_values_LDADD = $(CORE_LIBS)
 endif
+
+if WITH_POSTGRESQL
+postgres_dialect_tests = tests/store/test_dialect_postgres tests/store/test_dialect_postgres_lost
+check_PROGRAMS += $(postgres_dialect_tests)
+tests_store_test_dialect_postgres_SOURCES = tests/store/test_dialect_postgres.c tests/store/postgres_help.c tests/store/postgres_help.h
+tests_store_test_dialect_postgres_LDADD = $(CORE_LIBS)
+tests_store_test_dialect_postgres_lost_SOURCES = tests/store/test_dialect_postgres_lost.c tests/store/postgres_help.c tests/store/postgres_help.h
+tests_store_test_dialect_postgres_lost_LDADD = $(CORE_LIBS)
+SERVER_TESTS += $(postgres_dialect_tests)
+SANITIZER_TESTS += $(postgres_dialect_tests)
+VALGRIND_TESTS += $(postgres_dialect_tests)
+endif

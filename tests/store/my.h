@@ -83,6 +83,21 @@ static inline void expect_text(const char *sql, const char *want)
     free(s);
 }
 
+/* A test that failed may have left a transaction open, which would block the next one. */
+static inline void kill_leftovers(void)
+{
+    char sql[120], *id;
+    snprintf(sql, sizeof sql, "SELECT MAX(id) FROM information_schema.processlist WHERE db = '%s'", DB);
+    while (strcmp(id = text_of(sql), "NULL") != 0) {
+        char kill[80];
+        snprintf(kill, sizeof kill, "KILL CONNECTION %s", id);
+        mysql_query(judge, kill);
+        free(id);
+        xo_pause_ms(5);
+    }
+    free(id);
+}
+
 static inline void set_up(void)
 {
     const char *uri = getenv("XONCE_TEST_MYSQL_URI");
@@ -90,6 +105,7 @@ static inline void set_up(void)
     ck_assert_msg(xo_uri_parse(&server, uri) == XONCE_OK, "%s", xonce_error_last()->text);
     ck_assert_int_eq(xonce_config_new(&cfg), XONCE_OK);
     judge = raw_open(NULL);
+    kill_leftovers();
     char sql[120];
     snprintf(sql, sizeof sql, "DROP DATABASE IF EXISTS %s", DB);
     raw(sql);
@@ -243,10 +259,10 @@ static inline void kill_connection(xo_conn *c)
 /* Waits until some connection waits for a lock. */
 static inline void wait_for_lock_wait(void)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 40; i++) {
+        xo_pause_ms(120); /* the server keeps its answer for 100 ms after it was last asked */
         if (number("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") > 0)
             return;
-        xo_pause_ms(10);
     }
     ck_abort_msg("nobody waits for a lock");
 }

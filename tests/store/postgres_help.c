@@ -64,7 +64,8 @@ void fresh(void)
     judge = raw();
     (void)PQsetNoticeReceiver(judge, drop_notice, NULL);
     sql("SET client_min_messages = error; SET synchronous_commit = local");
-    sql("ALTER ROLE xonce RESET ALL; DROP SCHEMA IF EXISTS other CASCADE; DROP SCHEMA IF EXISTS early CASCADE; DROP SCHEMA public CASCADE;"
+    sql("ALTER ROLE xonce RESET ALL; DROP SCHEMA IF EXISTS other CASCADE; DROP SCHEMA IF EXISTS early CASCADE; DROP "
+        "SCHEMA public CASCADE;"
         "CREATE SCHEMA public; CREATE SCHEMA other");
     for (f = xo_schema_files; f->engine; f++)
         if (strcmp(f->engine, "postgresql") == 0)
@@ -73,6 +74,8 @@ void fresh(void)
 
 void tidy(void)
 {
+    sql("ALTER ROLE xonce RESET ALL; DROP SCHEMA IF EXISTS other CASCADE; DROP SCHEMA IF EXISTS early CASCADE; DROP "
+        "SCHEMA public CASCADE; CREATE SCHEMA public");
     PQfinish(judge);
     judge = NULL;
     (void)xo_failpoints_load("");

@@ -1,4 +1,5 @@
-/* The PostgreSQL dialect by itself: claims, pipelines, the guard, prepared statements, joined connections, broken ones. Needs a server of its own in XONCE_TEST_POSTGRES_URI. */
+/* The PostgreSQL dialect by itself: claims, pipelines, the guard, prepared statements, joined connections, broken ones.
+ * Needs a server of its own in XONCE_TEST_POSTGRES_URI. */
 #include "postgres_help.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -10,7 +11,14 @@ static const char DIGEST[] = "0123456789ABCDEF0123456789ABCDEF";
 
 static xo_claim row(const char *key)
 {
-    xo_claim r = {.key = key, .topic = "orders", .broker = "b-0", .digest = DIGEST, .queue = 3, .offset = 7, .store_time = -1, .log_offset = 5};
+    xo_claim r = {.key = key,
+                  .topic = "orders",
+                  .broker = "b-0",
+                  .digest = DIGEST,
+                  .queue = 3,
+                  .offset = 7,
+                  .store_time = -1,
+                  .log_offset = 5};
     return r;
 }
 
@@ -33,8 +41,12 @@ START_TEST(a_claim_is_fresh_once)
     ck_assert(rows[0].fresh && rows[1].fresh && rows[2].fresh);
     ck_assert(now > wall - 60000 && now < wall + 60000);
     commit(a);
-    ck_assert_int_eq(number("SELECT count(*) FROM transaction_record WHERE queue_id = 3 AND \"offset\" = 7 AND store_time IS NULL AND log_offset = 5 AND ctime > 1e12"), 3);
-    ck_assert_int_eq(number("SELECT count(*) FROM transaction_record WHERE topic_name = 'quote \" back \\ brace {x,y} NULL' AND message_id = 'k1#G'"), 1);
+    ck_assert_int_eq(number("SELECT count(*) FROM transaction_record WHERE queue_id = 3 AND \"offset\" = 7 AND "
+                            "store_time IS NULL AND log_offset = 5 AND ctime > 1e12"),
+                     3);
+    ck_assert_int_eq(number("SELECT count(*) FROM transaction_record WHERE topic_name = 'quote \" back \\ brace {x,y} "
+                            "NULL' AND message_id = 'k1#G'"),
+                     1);
     rows[2] = row("k3#G");
     now = 0;
     ok(d->begin(a));
@@ -148,9 +160,17 @@ START_TEST(values_arrive_as_they_are)
 {
     xo_conn *a = open_conn();
     xo_sql *ins = make("INSERT INTO v VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
-    xo_sql *sel = make("SELECT i, n, r, b, t, to_char(z AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS'), j, x, raw FROM v");
-    xonce_value v[9] = {xonce_int(INT64_MIN), xonce_null(), xonce_real(0.1), xonce_bool(1), xonce_text_n("it's \xC3\xA9 cut", 8),
-                        xonce_time(1764000000123), xonce_text_n("{\"a\": [1]}", 10), xonce_null(), xonce_blob("a\0b", 3)};
+    xo_sql *sel =
+        make("SELECT i, n, r, b, t, to_char(z AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS'), j, x, raw FROM v");
+    xonce_value v[9] = {xonce_int(INT64_MIN),
+                        xonce_null(),
+                        xonce_real(0.1),
+                        xonce_bool(1),
+                        xonce_text_n("it's \xC3\xA9 cut", 8),
+                        xonce_time(1764000000123),
+                        xonce_text_n("{\"a\": [1]}", 10),
+                        xonce_null(),
+                        xonce_blob("a\0b", 3)};
     xonce_value nul[9];
     xo_stmt s[2] = {{ins, v, 0}, {ins, nul, 1}};
     char got[400] = "";
@@ -158,7 +178,8 @@ START_TEST(values_arrive_as_they_are)
     v[1].kind = XONCE_DECIMAL;
     v[1].v.p = "12345678901234567890.123456789";
     v[1].len = 30;
-    sql("CREATE TABLE v (i bigint, n numeric, r double precision, b boolean, t text, z timestamptz, j jsonb, x text, raw bytea)");
+    sql("CREATE TABLE v (i bigint, n numeric, r double precision, b boolean, t text, z timestamptz, j jsonb, x text, "
+        "raw bytea)");
     memcpy(nul, v, sizeof(v));
     nul[4] = xonce_text_n("a\0b", 3);
     fails(d->run(a, s, 2, &failed), XONCE_E_SQL, XO_SQL_DATA);
@@ -167,7 +188,8 @@ START_TEST(values_arrive_as_they_are)
     ok(d->begin(a));
     ok(d->run(a, s, 1, &failed));
     ok(d->query(a, sel, NULL, 0, look, got, NULL));
-    ck_assert_str_eq(got, "-9223372036854775808|12345678901234567890.123456789|0.1|t|it's \xC3\xA9 |2025-11-24 16:00:00.123|{\"a\": [1]}|NULL|a");
+    ck_assert_str_eq(got, "-9223372036854775808|12345678901234567890.123456789|0.1|t|it's \xC3\xA9 |2025-11-24 "
+                          "16:00:00.123|{\"a\": [1]}|NULL|a");
     commit(a);
     xo_sql_free(ins);
     xo_sql_free(sel);
@@ -229,7 +251,8 @@ START_TEST(what_errors_mean)
 {
     sql("CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);"
         "CREATE TABLE c (p int REFERENCES p); INSERT INTO c VALUES (1);"
-        "CREATE TABLE dc (p int REFERENCES p DEFERRABLE INITIALLY DEFERRED, u int UNIQUE DEFERRABLE INITIALLY DEFERRED);");
+        "CREATE TABLE dc (p int REFERENCES p DEFERRABLE INITIALLY DEFERRED, u int UNIQUE DEFERRABLE INITIALLY "
+        "DEFERRED);");
     class_of_commit("INSERT INTO c VALUES (7)", XONCE_E_SQL, XO_SQL_PARENT, 0);
     class_of_commit("DELETE FROM p", XONCE_E_SQL, XO_SQL_DATA, 0);
     class_of_commit("INSERT INTO dc VALUES (7)", XONCE_E_SQL, XO_SQL_PARENT, 1); /* at COMMIT */
@@ -261,7 +284,8 @@ START_TEST(copy_does_not_hang)
         d->close(a);
         a = open_conn();
         ok(d->begin(a));
-        fails(d->commit(a, &st, 1, &failed), XONCE_E_UNKNOWN_COMMIT, XO_SQL_LOST); /* after a COPY TO the server goes on to the COMMIT */
+        fails(d->commit(a, &st, 1, &failed), XONCE_E_UNKNOWN_COMMIT,
+              XO_SQL_LOST); /* after a COPY TO the server goes on to the COMMIT */
         d->rollback(a);
         d->close(a);
         xo_sql_free(s);
@@ -347,7 +371,8 @@ START_TEST(vanished_prepared_statements_are_made_again)
     d->rollback(a);
     ok(d->begin(a));
     ok(d->run(a, &st, 1, &failed));
-    fails(d->run(a, &other, 1, &failed), XONCE_E_SQL, XO_SQL_SETUP); /* the user's own mistake is not run again for ever */
+    fails(d->run(a, &other, 1, &failed), XONCE_E_SQL,
+          XO_SQL_SETUP); /* the user's own mistake is not run again for ever */
     d->rollback(a);
     xo_sql_free(s);
     xo_sql_free(gone);
@@ -358,7 +383,8 @@ END_TEST
 START_TEST(a_statement_is_looked_at)
 {
     xo_conn *a = open_conn();
-    xo_sql *good = make("INSERT INTO t VALUES ($1)"), *table = make("INSERT INTO tt VALUES ($1)"), *column = make("UPDATE t SET zz = $1"), *syntax = make("INSERT INTO t VALUE ($1)");
+    xo_sql *good = make("INSERT INTO t VALUES ($1)"), *table = make("INSERT INTO tt VALUES ($1)"),
+           *column = make("UPDATE t SET zz = $1"), *syntax = make("INSERT INTO t VALUE ($1)");
     int inside;
     size_t failed;
     sql("CREATE TABLE t (a int)");
@@ -386,10 +412,12 @@ END_TEST
 START_TEST(a_transaction_brings_its_settings)
 {
     xo_conn *a;
-    xo_sql *s = make("SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'), "
+    xo_sql *s = make("SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), "
+                     "current_setting('idle_in_transaction_session_timeout'), "
                      "current_setting('transaction_isolation')");
     char got[400] = "", after[400] = "";
-    sql("ALTER ROLE xonce SET synchronous_commit = off; ALTER ROLE xonce SET default_transaction_isolation = serializable");
+    sql("ALTER ROLE xonce SET synchronous_commit = off; ALTER ROLE xonce SET default_transaction_isolation = "
+        "serializable");
     a = open_conn_with(uri, 1234, 5678);
     sql("ALTER ROLE xonce RESET ALL");
     ok(d->begin(a));
@@ -489,7 +517,8 @@ START_TEST(a_handle_left_in_any_state_is_tidied_up)
             PQclear(PQexec(pg, "COPY (SELECT generate_series(1, 100000)) TO STDOUT"));
         if (i == 3 || i == 4) {
             ck_assert(PQenterPipelineMode(pg) && PQsendQueryParams(pg, "SELECT 1", 0, NULL, NULL, NULL, NULL, 0));
-            ck_assert(i == 3 || (PQpipelineSync(pg) && PQsendQueryParams(pg, "SELECT 2", 0, NULL, NULL, NULL, NULL, 0)));
+            ck_assert(i == 3 ||
+                      (PQpipelineSync(pg) && PQsendQueryParams(pg, "SELECT 2", 0, NULL, NULL, NULL, NULL, 0)));
         }
         if (i == 5)
             ck_assert_int_eq(PQsetnonblocking(pg, 1), 0);
@@ -508,9 +537,11 @@ END_TEST
 START_TEST(savepoints_and_the_guard_go_together)
 {
     xo_conn *a = open_conn();
-    xo_sql *ins = make("INSERT INTO t VALUES ($1)"), *bad = make("INSERT INTO t SELECT 1 / 0"), *ddl = make("CREATE TABLE made (a int)");
+    xo_sql *ins = make("INSERT INTO t VALUES ($1)"), *bad = make("INSERT INTO t SELECT 1 / 0"),
+           *ddl = make("CREATE TABLE made (a int)");
     xonce_value v[3] = {xonce_int(1), xonce_int(2), xonce_int(3)};
-    xo_stmt one = {ins, &v[0], 0}, two = {ins, &v[1], 1}, wrong = {bad, NULL, 1}, three = {ins, &v[2], 2}, other = {ddl, NULL, 2};
+    xo_stmt one = {ins, &v[0], 0}, two = {ins, &v[1], 1}, wrong = {bad, NULL, 1}, three = {ins, &v[2], 2},
+            other = {ddl, NULL, 2};
     size_t failed;
     sql("CREATE TABLE t (a int)");
     ok(d->begin(a));

@@ -4,23 +4,34 @@
 #include "base/mem.h"
 #include "proto/xml.h"
 #include "source/http/http.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+    LONGEST_BACKOFF_MS = 2000 /* a handle lives for minutes only, and while acknowledgements wait no messages are asked
+                                 for beyond the buffer */
+};
 
 /* It is known what became of the messages of a request. */
 static void settle(xo_http_source *s, xo_http_ack *a, size_t acked, size_t lost)
 {
+    size_t bytes = 0;
+    for (const xonce_message *m = a->list.first; m; m = m->next)
+        bytes += m->body_len;
     pthread_mutex_lock(&s->lock);
     s->counts.acked += acked;
     s->counts.ack_failed += lost;
     s->unacked -= acked + lost;
+    s->bytes -= bytes;
     if (!s->unacked)
         pthread_cond_broadcast(&s->settled);
     pthread_mutex_unlock(&s->lock);
     xo_http_list_free(&a->list);
 }
 
-/* Takes up to XO_ACK_MAX that are due. Messages whose handle ran out while tries failed are dropped: they come again anyway. */
+/* Takes up to XO_ACK_MAX that are due. Messages whose handle ran out while tries failed are dropped: they come again
+ * anyway. */
 static void gather(xo_http_source *s, xo_http_sub *sub, xo_http_ack *a, int64_t now, int64_t *next)
 {
     pthread_mutex_lock(&s->lock);
@@ -35,6 +46,7 @@ static void gather(xo_http_source *s, xo_http_sub *sub, xo_http_ack *a, int64_t 
         while (sub->acks.n && a->list.n < XO_ACK_MAX) {
             xonce_message *m = xo_http_list_take(&sub->acks);
             if (sub->ack_failures && m->expires_mono <= now) {
+                s->bytes -= m->body_len;
                 xonce_message_free(m);
                 dropped++;
             } else {
@@ -49,7 +61,9 @@ static void gather(xo_http_source *s, xo_http_sub *sub, xo_http_ack *a, int64_t 
         pthread_cond_broadcast(&s->settled);
     pthread_mutex_unlock(&s->lock);
     if (dropped)
-        xo_log(XO_WARN, "http", "%zu acknowledgements for %s could not be delivered in time: the messages will come again", dropped, sub->topic);
+        xo_log(XO_WARN, "http",
+               "%zu acknowledgements for %s could not be delivered in time: the messages will come again", dropped,
+               sub->topic);
 }
 
 /* The request failed on its way: its messages wait for another try. */
@@ -62,9 +76,13 @@ static void again(xo_http_source *s, xo_http_ack *a)
         sub->acks.last = a->list.last;
     sub->acks.first = a->list.first;
     sub->acks.n += a->list.n;
-    sub->acks_not_before = xo_mono_ms() + xo_http_backoff(sub->ack_failures);
-    if (sub->ack_failures < 30)
-        sub->ack_failures++;
+    int64_t now = xo_mono_ms();
+    if (now >= sub->acks_not_before) { /* else one of several that failed together */
+        int64_t pause = xo_http_backoff(sub->ack_failures);
+        sub->acks_not_before = now + (pause < LONGEST_BACKOFF_MS ? pause : LONGEST_BACKOFF_MS);
+        if (sub->ack_failures < 30)
+            sub->ack_failures++;
+    }
     pthread_mutex_unlock(&s->lock);
     xo_http_list_init(&a->list);
     xo_http_report(s);
@@ -124,7 +142,9 @@ static size_t count_failed(const xo_http_ack *a, const xo_xml_ack_error *e, size
         for (size_t i = 0; i < n; i++)
             if (!strcmp(m->handle, e[i].handle)) {
                 failed++;
-                xo_log(XO_INFO, "http", "message %s of %s is not acknowledged (%.40s): it will come again and be found a duplicate", m->id, m->topic, e[i].code);
+                xo_log(XO_INFO, "http",
+                       "message %s of %s is not acknowledged (%.40s): it will come again and be found a duplicate",
+                       m->id, m->topic, e[i].code);
                 break;
             }
     return failed;
@@ -136,7 +156,7 @@ static xonce_status answered(xo_http_source *s, xo_http_ack *a)
     const xo_http_call *c = &a->call;
     xo_xml_ack_error *errors;
     size_t n, failed;
-    char code[64];
+    char code[64], what[300];
     if (c->status >= 200 && c->status < 300) {
         settle(s, a, a->list.n, 0);
         return XONCE_OK;
@@ -147,11 +167,13 @@ static xonce_status answered(xo_http_source *s, xo_http_ack *a)
         settle(s, a, a->list.n - failed, failed);
         return XONCE_OK;
     }
-    xonce_status st = xo_http_error(c, "acknowledging", code);
+    (void)snprintf(what, sizeof what, "acknowledging %s", a->sub->topic);
+    xonce_status st = xo_http_error(c, what, code);
     if (xonce_error_last()->again)
         return st;
     /* the whole request was refused */
-    xo_log(XO_WARN, "http", "%zu messages of %s are not acknowledged, they will come again: %s", a->list.n, a->sub->topic, xonce_error_last()->text);
+    xo_log(XO_WARN, "http", "%zu messages of %s are not acknowledged, they will come again: %s", a->list.n,
+           a->sub->topic, xonce_error_last()->text);
     if (strcmp(code, "MessageNotExist") && strcmp(code, "ReceiptHandleError"))
         xo_http_report(s);
     settle(s, a, 0, a->list.n);

@@ -1,4 +1,5 @@
-/* The HTTP source's own state: one I/O thread drives all polls and acknowledgements, the others only touch what the lock guards. */
+/* The HTTP source's own state: one I/O thread drives all polls and acknowledgements, the others only touch what the
+ * lock guards. */
 #ifndef XO_SOURCE_HTTP_H
 #define XO_SOURCE_HTTP_H
 #include "proto/httpclient.h"
@@ -30,15 +31,15 @@ typedef struct { /* one acknowledging request; the I/O thread's */
 } xo_http_ack;
 
 struct xo_http_sub {
-    char *topic, *what;            /* what: "consuming TOPIC as GROUP", for errors */
+    char *topic, *what; /* what: "consuming TOPIC as GROUP", for errors */
     char *poll_target, *ack_target;
     int ordered;
     xo_http_poll *polls;
     /* under the lock */
-    xo_http_list acks;             /* settled, not sent */
+    xo_http_list acks; /* settled, not sent */
     int64_t acks_due, acks_not_before;
     int ack_failures;
-    int64_t empty_at;              /* when a poll last came back empty; -1 */
+    int64_t empty_at; /* when a poll last came back empty; -1 */
 };
 
 typedef struct {
@@ -55,18 +56,19 @@ typedef struct {
     pthread_t thread;
     int started;
     xo_http_ack acks[XO_ACK_SLOTS];
-    size_t asked;                  /* by all running polls */
-    size_t turn;                   /* whose polls start first */
+    size_t asked; /* by all running polls */
+    size_t turn;  /* whose polls start first */
     size_t body_average;
     /* under the lock */
     pthread_mutex_t lock;
     pthread_cond_t ready, settled;
     xo_http_list buffer;
-    size_t bytes;                  /* of bodies buffered and out */
-    size_t out;                    /* handed to the consumer, not settled */
-    size_t unacked;                /* settled, acknowledgement not answered */
-    size_t window, least_window;   /* how many messages may be buffered: grows while the consumer waits, shrinks while messages do */
-    int held;                      /* a poll is held back for want of room */
+    size_t bytes;   /* of bodies in memory: buffered, out, not acknowledged */
+    size_t out;     /* handed to the consumer, not settled */
+    size_t unacked; /* settled, acknowledgement not answered */
+    size_t window,
+        least_window; /* how many messages may be buffered: grows while the consumer waits, shrinks while messages do */
+    int held;         /* a poll is held back for want of room */
     int poked, woken, stopping, quit;
     int failed;
     xo_error permanent, transient;

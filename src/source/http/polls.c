@@ -11,7 +11,7 @@ static size_t room(xo_http_source *s)
 {
     size_t want = 0, batch = (size_t)s->batch;
     pthread_mutex_lock(&s->lock);
-    size_t waiting = s->buffer.n + s->asked, all = waiting + s->out;
+    size_t waiting = s->buffer.n + s->asked, all = waiting + s->out + s->unacked;
     size_t average = s->body_average ? s->body_average : 1, expected = s->bytes + s->asked * average;
     if (all + batch <= s->max_messages && waiting < s->window && expected < s->max_bytes) {
         want = (s->max_bytes - expected) / average;
@@ -93,7 +93,8 @@ void xo_http_cancel_polls(xo_http_source *s)
             xo_http_poll *p = &s->subs[i]->polls[j];
             if (!p->running)
                 continue;
-            curl_multi_remove_handle(s->multi, p->call.easy); /* closes the connection: that is how the endpoint learns of it */
+            /* closes the connection: that is how the endpoint learns of it */
+            curl_multi_remove_handle(s->multi, p->call.easy);
             ended(s, p);
         }
 }
@@ -153,7 +154,8 @@ static xonce_status answered(xo_http_source *s, xo_http_poll *p)
     char code[64];
     xonce_status st;
     if (c->status >= 200 && c->status < 300) {
-        st = xo_xml_read_messages(&list, &count, p->sub->topic, c->answer.p ? c->answer.p : "", c->answer.len, c->date_ms);
+        st = xo_xml_read_messages(&list, &count, p->sub->topic, c->answer.p ? c->answer.p : "", c->answer.len,
+                                  c->date_ms);
         if (st)
             return xo_error_context("%s: %s", p->sub->what, s->endpoint.base);
         if (count)

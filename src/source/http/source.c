@@ -74,7 +74,8 @@ static xonce_status make_targets(xo_http_source *s, xo_http_sub *sub, const char
     return st;
 }
 
-static xonce_status fill_sub(xo_http_source *s, xo_http_sub *sub, const char *group, const char *topic, const char *tags)
+static xonce_status fill_sub(xo_http_source *s, xo_http_sub *sub, const char *group, const char *topic,
+                             const char *tags)
 {
     xonce_status st = tags ? xo_check_xml_text("tags", tags, strlen(tags)) : XONCE_OK;
     if (st)
@@ -159,8 +160,9 @@ static xonce_status start(xonce_source *base)
     return st;
 }
 
-/* Polls in flight are cut at once: what they might still bring could only be dropped. A message that the endpoint hands out in that very moment comes again at its NextConsumeTime, as do
-   the buffered ones; the protocol has no way to give a message back. */
+/* Polls in flight are cut at once: what they might still bring could only be dropped. A message that the endpoint hands
+   out in that very moment comes again at its NextConsumeTime, as do the buffered ones; the protocol has no way to give
+   a message back. */
 static xonce_status stop(xonce_source *base, int64_t timeout_ms)
 {
     xo_http_source *s = (xo_http_source *)base;
@@ -190,7 +192,10 @@ static xonce_status stop(xonce_source *base, int64_t timeout_ms)
         memcpy(why, s->transient.pub.text, sizeof why - 1);
     pthread_mutex_unlock(&s->lock);
     if (left)
-        return xo_fail(XONCE_E_TIMEOUT, "%zu acknowledgements were not sent in time: the messages will come again and be found duplicates%s%s", left, *why ? "; " : "", why);
+        return xo_fail(
+            XONCE_E_TIMEOUT,
+            "%zu acknowledgements were not sent in time: the messages will come again and be found duplicates%s%s",
+            left, *why ? "; " : "", why);
     return XONCE_OK;
 }
 
@@ -224,8 +229,8 @@ static void close_source(xonce_source *base)
 
 /* ---- poll ---- */
 
-/* Under the lock. Takes up to max into out, drops those whose time is up, and fits the window to the consumer's pace: what waits in the buffer for long comes to others again, and
-   each time it does one of its 288 hand-outs is gone. */
+/* Under the lock. Takes up to max into out, drops those whose time is up, and fits the window to the consumer's pace:
+   what waits in the buffer for long comes to others again, and each time it does one of its 288 hand-outs is gone. */
 static void take(xo_http_source *s, size_t max, xo_http_list *out, xo_http_list *expired)
 {
     int64_t now = xo_mono_ms(), boot = xo_boot_ms();
@@ -341,8 +346,8 @@ static int enqueue(xo_http_source *s, xonce_message *m)
 {
     xo_http_sub *sub = sub_of(s, m);
     s->out--;
-    s->bytes -= m->body_len;
     if (!sub || !m->handle || !s->started) {
+        s->bytes -= m->body_len;
         xonce_message_free(m);
         return 0;
     }
@@ -368,7 +373,8 @@ static void ack(xonce_source *base, xonce_message *list)
         xo_http_wake(s);
 }
 
-/* The protocol has no negative acknowledgement: the message comes at its NextConsumeTime, whatever delay was wished for. */
+/* The protocol has no negative acknowledgement: the message comes at its NextConsumeTime, whatever delay was wished
+ * for. */
 static void nack(xonce_source *base, xonce_message *m, int64_t delay_ms)
 {
     xo_http_source *s = (xo_http_source *)base;
@@ -383,7 +389,8 @@ static void nack(xonce_source *base, xonce_message *m, int64_t delay_ms)
     xonce_message_free(m);
 }
 
-/* An empty answer counts for a while, since with several subscriptions they do not come at one moment; that while is nothing against keep_floor_ms. */
+/* An empty answer counts for a while, since with several subscriptions they do not come at one moment; that while is
+ * nothing against keep_floor_ms. */
 static int caught_up(xonce_source *base)
 {
     xo_http_source *s = (xo_http_source *)base;
