@@ -148,7 +148,7 @@ static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t p
         if (v == XONCE_DONE || who != set[pos])
             v = XONCE_RETRY;
     }
-    xo_step step = xo_leave_failed(r, set, n, who, v, sql_failed);
+    xo_step step = xo_leave_failed(r, who, v, sql_failed);
     if (step == XO_STEP_FATAL || !r->savepoints || who != set[pos])
         return step;
     step = undo_member(r, who);
@@ -209,7 +209,7 @@ static void leave_batch(void *arg, size_t i, xonce_verdict v, const char *reason
     if (b->r->all[b->fresh[i]].left)
         return;
     xonce_fail(&b->r->tx, "%s", reason);
-    xo_leave_failed(b->r, b->fresh, b->n, b->fresh[i], v, 0);
+    xo_leave_failed(b->r, b->fresh[i], v, 0);
     b->r->tx.reason[0] = 0;
 }
 
@@ -231,7 +231,7 @@ static xo_step batch_failed(xo_runner *r, const size_t *fresh, size_t k, xonce_v
     xo_step step = XO_STEP_WITHOUT;
     for (size_t i = 0; i < k && step != XO_STEP_FATAL; i++)
         if (!r->all[fresh[i]].left)
-            step = xo_leave_failed(r, fresh, k, fresh[i], v, sql_failed);
+            step = xo_leave_failed(r, fresh[i], v, sql_failed);
     return step;
 }
 
@@ -322,12 +322,12 @@ static xo_step commit_failed(xo_runner *r, const size_t *set, size_t n, size_t f
         return XO_STEP_AGAIN;
     size_t fresh = count_fresh(r, set, n);
     if (failed_item != SIZE_MAX && r->spec->one)
-        return xo_leave_failed(r, set, n, failed_item, XONCE_RETRY, 1);
+        return xo_leave_failed(r, failed_item, XONCE_RETRY, 1);
     if (fresh > 1)
         return failed_item != SIZE_MAX ? XO_STEP_SPLIT : XO_STEP_SINGLY;
     for (size_t i = 0; i < n; i++)
         if (!r->all[set[i]].left && r->all[set[i]].cl.state == XO_CLAIM_FRESH)
-            return xo_leave_failed(r, set, n, set[i], XONCE_RETRY, 1);
+            return xo_leave_failed(r, set[i], XONCE_RETRY, 1);
     return XO_STEP_AGAIN;
 }
 

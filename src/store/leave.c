@@ -24,24 +24,26 @@ static void take_out(xo_runner *r, size_t who, xonce_verdict verdict, int failed
     }
 }
 
+/* A later message of a lane must not pass one that is put off, also not one in another part of a batch that was split. */
+static void take_out_lane(xo_runner *r, size_t who)
+{
+    xo_error why;
+    xo_error_save(&why);
+    for (size_t i = who + 1; i < r->n; i++) {
+        xo_member *m = &r->all[i];
+        if (m->lane == r->all[who].lane && !m->left && !m->settled) {
+            xo_fail(XONCE_E_CONFLICT, "a message before it in its lane was put off");
+            take_out(r, i, XONCE_RETRY, 0);
+        }
+    }
+    xo_error_restore(&why);
+}
+
 void xo_leave_deferred(xo_runner *r, size_t who, int failed_run)
 {
     take_out(r, who, XONCE_RETRY, failed_run);
-}
-
-/* A later message of a lane must not pass one that is put off. */
-static void take_out_lane(xo_runner *r, const size_t *set, size_t n, size_t who)
-{
-    int behind = 0;
-    for (size_t i = 0; i < n; i++) {
-        xo_member *m = &r->all[set[i]];
-        if (set[i] == who) {
-            behind = 1;
-        } else if (behind && m->lane == r->all[who].lane && !m->left && !m->settled) {
-            xo_fail(XONCE_E_CONFLICT, "a message before it in its lane was put off");
-            take_out(r, set[i], XONCE_RETRY, 0);
-        }
-    }
+    if (r->spec->ordered)
+        take_out_lane(r, who);
 }
 
 /* With sql.errors=judge the database's answer decides: data at fault rejects, everything else comes again. */
@@ -52,7 +54,7 @@ static xonce_verdict judge(const xo_runner *r, xonce_verdict verdict, int sql_fa
     return verdict;
 }
 
-xo_step xo_leave_failed(xo_runner *r, const size_t *set, size_t n, size_t who, xonce_verdict verdict, int sql_failed)
+xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql_failed)
 {
     if (sql_failed && r->s->judge_sql && xo_error_class() == XO_SQL_SETUP)
         return XO_STEP_FATAL;
@@ -66,7 +68,7 @@ xo_step xo_leave_failed(xo_runner *r, const size_t *set, size_t n, size_t who, x
     }
     take_out(r, who, verdict, 1);
     if (r->spec->ordered)
-        take_out_lane(r, set, n, who);
+        take_out_lane(r, who);
     return XO_STEP_WITHOUT;
 }
 

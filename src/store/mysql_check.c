@@ -98,7 +98,14 @@ static void on_message_id(const look *k, const char *type, long length, const ch
         find(k, 2, "message_id is shorter than 255", "a longer id is refused, and its message comes again for ever", alter, NULL);
 }
 
-/* Rows: name, type, length, collation, is_nullable, default, extra. */
+static void needs_value(const look *k, const char *name, const char *type)
+{
+    char sql[400];
+    snprintf(sql, sizeof sql, "ALTER TABLE transaction_record MODIFY `%%` %.250s NULL", type);
+    find(k, 3, "the column % of transaction_record has no default", "every claim fails", sql, name);
+}
+
+/* Rows: name, type, length, collation, is_nullable, default, extra, the whole type. */
 static int on_column(const xonce_row *r, void *arg)
 {
     look *k = arg;
@@ -116,7 +123,7 @@ static int on_column(const xonce_row *r, void *arg)
     else if (strcasecmp(name, "id") == 0)
         k->auto_increment_column = strcasestr(extra, "auto_increment") != NULL;
     else if (!known && strcmp(cell(r, 4), "NO") == 0 && !r->text[5] && !strcasestr(extra, "generated") && !strcasestr(extra, "auto_increment"))
-        find(k, 3, "the column % of transaction_record has no default", "every claim fails", "ALTER TABLE transaction_record ALTER COLUMN % SET DEFAULT ''", name);
+        needs_value(k, name, cell(r, 7));
     if ((strcasecmp(name, "topic_name") == 0 && length < 255) || (strcasecmp(name, "consumer_group") == 0 && length < 128) || (strcasecmp(name, "broker_name") == 0 && length < 128))
         find(k, 1, "the column % of transaction_record is short", "a longer value makes its claim fail, and the message comes again for ever", "ALTER TABLE transaction_record MODIFY % VARCHAR(255) NOT NULL", name);
     return 0;
@@ -223,7 +230,7 @@ static xonce_status look_at_table(look *k)
             find(k, 3, "the table transaction_record is missing in database %, or no right on it was granted", "no message can be claimed", "run `xonce init`, or the SQL of `xonce init --print`", k->m->db);
         return XONCE_OK;
     }
-    st = ask(k, "SELECT column_name, data_type, character_maximum_length, collation_name, is_nullable, column_default, extra FROM information_schema.columns "
+    st = ask(k, "SELECT column_name, data_type, character_maximum_length, collation_name, is_nullable, column_default, extra, column_type FROM information_schema.columns "
                 "WHERE table_schema = DATABASE() AND table_name = 'transaction_record'", on_column);
     if (st != XONCE_OK)
         return st;

@@ -121,10 +121,10 @@ static void number_lanes(xo_runner *r)
 {
     char a[300], b[300];
     for (size_t i = 0; i < r->n; i++) {
-        xo_message_lane(r->all[i].cl.m, a, sizeof a);
+        xo_message_lane(r->all[i].it->m, a, sizeof a);
         r->all[i].lane = i;
         for (size_t j = 0; j < i; j++) {
-            xo_message_lane(r->all[j].cl.m, b, sizeof b);
+            xo_message_lane(r->all[j].it->m, b, sizeof b);
             if (strcmp(a, b) == 0) {
                 r->all[i].lane = r->all[j].lane;
                 break;
@@ -136,22 +136,23 @@ static void number_lanes(xo_runner *r)
 static xonce_status init_members(xo_runner *r, xo_item *items, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        xo_member *m = &r->all[i];
         items[i].outcome = XONCE_DEFERRED;
         items[i].failed_run = 0;
         memset(&items[i].error, 0, sizeof items[i].error);
-        m->it = &items[i];
-        m->twin = SIZE_MAX;
-        xonce_status st = xo_claimant_init(r->s, items[i].m, i, &m->cl);
+        r->all[i].it = &items[i];
+        r->all[i].twin = SIZE_MAX;
+    }
+    if (r->spec->ordered)
+        number_lanes(r);
+    for (size_t i = 0; i < n; i++) {
+        xonce_status st = xo_claimant_init(r->s, items[i].m, i, &r->all[i].cl);
         if (st == XONCE_E_NOMEM)
             return st;
         if (st != XONCE_OK) { /* it cannot say who it is: it will not be able to next time either */
             xo_leave_deferred(r, i, 1);
-            m->verdict = XONCE_REJECT;
+            r->all[i].verdict = XONCE_REJECT;
         }
     }
-    if (r->spec->ordered)
-        number_lanes(r);
     return XONCE_OK;
 }
 

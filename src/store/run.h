@@ -42,8 +42,8 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n);
 
 /* leave.c */
 /* Takes a member (and its twins, and in ordered mode all behind it in its lane) out, judging the thread's last error when sql_failed. FATAL when that error means that no message can succeed, else WITHOUT. */
-xo_step xo_leave_failed(xo_runner *r, const size_t *set, size_t n, size_t who, xonce_verdict verdict, int sql_failed);
-/* Takes one out because of the last error, which is not its handler's fault. */
+xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql_failed);
+/* Takes one out (in ordered mode with its lane behind it) because of the last error, which is not its handler's fault. */
 void xo_leave_deferred(xo_runner *r, size_t who, int failed_run);
 /* After a transaction that a handler ended: finds out what is committed and settles or takes out. */
 xo_step xo_leave_escaped(xo_runner *r, const size_t *set, size_t n);

@@ -1,1 +1,3 @@
-# tests/interop: see tests/local.mk for the variables
+# How it gets on with the world around it.
+INTEROP_TESTS += tests/interop/install.sh
+EXTRA_DIST += tests/interop/install.sh

@@ -58,7 +58,15 @@ lane_instruments() {
 step check "$MAKE" -C "$build" -j"$JOBS" -k check
 lane_instruments &
 instruments=$!
-trap 'kill $instruments 2>/dev/null; exit 143' INT TERM HUP
+# ends every process below this one, the innermost first, so that with-servers.sh can stop its servers
+end_all() {
+    local child
+    for child in $(ps -o pid= --ppid "$1"); do
+        end_all "$child"
+        kill -TERM "$child" 2>/dev/null
+    done
+}
+trap 'trap "" INT TERM HUP; end_all $$; wait; exit 143' INT TERM HUP
 lane_databases
 wait "$instruments"
 "$BASH" "$src/tests/lib/summary.sh" "$build"

@@ -25,3 +25,29 @@ tests_proto_test_http_source_SOURCES = tests/proto/test_http_source.c tests/prot
 tests_proto_test_http_source_LDADD = $(CORE_LIBS)
 tests_proto_test_producer_SOURCES = tests/proto/test_producer.c tests/proto/fake.c tests/proto/fake.h
 tests_proto_test_producer_LDADD = $(CORE_LIBS)
+
+if WITH_PROGRAM
+# the endpoint, in the test's own process
+endpoint_tests = tests/proto/test_endpoint_parts tests/proto/test_endpoint tests/proto/test_endpoint_http tests/proto/test_endpoint_faults
+check_PROGRAMS += $(endpoint_tests)
+TESTS += $(endpoint_tests)
+SANITIZER_TESTS += $(endpoint_tests)
+THREAD_TESTS += $(endpoint_tests)
+endpoint_cppflags = $(AM_CPPFLAGS) $(MICROHTTPD_CFLAGS)
+endpoint_ldadd = libendpoint.la $(CORE_LIBS) $(MICROHTTPD_LIBS)
+check_LTLIBRARIES += libendpoint.la
+libendpoint_la_SOURCES = $(ENDPOINT_SOURCES) tests/proto/wire.c tests/proto/wire.h tests/proto/endpoint_rig.c tests/proto/endpoint_rig.h
+libendpoint_la_CPPFLAGS = $(endpoint_cppflags)
+tests_proto_test_endpoint_parts_SOURCES = tests/proto/test_endpoint_parts.c
+tests_proto_test_endpoint_parts_CPPFLAGS = $(endpoint_cppflags)
+tests_proto_test_endpoint_parts_LDADD = $(endpoint_ldadd)
+tests_proto_test_endpoint_SOURCES = tests/proto/test_endpoint.c
+tests_proto_test_endpoint_CPPFLAGS = $(endpoint_cppflags)
+tests_proto_test_endpoint_LDADD = $(endpoint_ldadd)
+tests_proto_test_endpoint_http_SOURCES = tests/proto/test_endpoint_http.c
+tests_proto_test_endpoint_http_CPPFLAGS = $(endpoint_cppflags)
+tests_proto_test_endpoint_http_LDADD = $(endpoint_ldadd)
+tests_proto_test_endpoint_faults_SOURCES = tests/proto/test_endpoint_faults.c
+tests_proto_test_endpoint_faults_CPPFLAGS = $(endpoint_cppflags)
+tests_proto_test_endpoint_faults_LDADD = $(endpoint_ldadd)
+endif

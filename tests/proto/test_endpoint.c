@@ -315,9 +315,9 @@ static void *send_soon(void *arg)
 {
     wire w = {.port = R.port};
     xo_pause_ms(300);
-    rig_sent(&w, arg, "x", NULL, NULL);
+    rig_sent(&w, "t", "x", NULL, NULL);
     wire_free(&w);
-    return NULL;
+    return arg;
 }
 
 START_TEST(long_polls)
@@ -329,7 +329,7 @@ START_TEST(long_polls)
     ck_assert_int_eq(t.n, 0);
     ck_assert_int_ge(xo_mono_ms() - begun, 1000);
     begun = xo_mono_ms();
-    ck_assert_int_eq(pthread_create(&thread, NULL, send_soon, (char[]){"t"}), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, send_soon, NULL), 0);
     take(&t, "t", 16, 20, NULL);
     pthread_join(thread, NULL);
     ck_assert_int_eq(t.n, 1);

@@ -295,6 +295,7 @@ END_TEST
 
 static void *garble(void *arg)
 {
+    static const char letters[] = "GETPOSDL /topics/t?&=%\r\n:HTTP1.0<>\x00\xff";
     wire w = {.port = R.port};
     uint64_t seed = (uint64_t)(uintptr_t)arg;
     for (int i = 0; i < 200; i++) {
@@ -302,7 +303,7 @@ static void *garble(void *arg)
         size_t n = 0;
         for (; n < sizeof bytes; n++) {
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-            bytes[n] = "GETPOSDL /topics/t?&=%\r\n:HTTP1.0<>\x00\xff"[(seed >> 33) % 38];
+            bytes[n] = letters[(seed >> 33) % (sizeof letters - 1)];
         }
         if (wire_open(&w, R.port) == 0 && wire_write(&w, "GET ", i % 4) == 0 && wire_write(&w, bytes, n) == 0 && i % 3 == 0)
             wire_read(&w, 1);

@@ -54,3 +54,17 @@ SERVER_TESTS += $(postgres_dialect_tests)
 SANITIZER_TESTS += $(postgres_dialect_tests)
 VALGRIND_TESTS += $(postgres_dialect_tests)
 endif
+
+if WITH_MYSQL
+mysql_dialect_tests = tests/store/test_dialect_mysql tests/store/test_dialect_mysql_guard tests/store/test_dialect_mysql_values
+check_PROGRAMS += $(mysql_dialect_tests)
+tests_store_test_dialect_mysql_SOURCES = tests/store/test_dialect_mysql.c tests/store/my.h
+tests_store_test_dialect_mysql_LDADD = $(CORE_LIBS)
+tests_store_test_dialect_mysql_guard_SOURCES = tests/store/test_dialect_mysql_guard.c tests/store/my.h
+tests_store_test_dialect_mysql_guard_LDADD = $(CORE_LIBS)
+tests_store_test_dialect_mysql_values_SOURCES = tests/store/test_dialect_mysql_values.c tests/store/my.h
+tests_store_test_dialect_mysql_values_LDADD = $(CORE_LIBS)
+SERVER_TESTS += $(mysql_dialect_tests)
+SANITIZER_TESTS += $(mysql_dialect_tests)
+VALGRIND_TESTS += $(mysql_dialect_tests)
+endif

@@ -86,8 +86,8 @@ static inline void expect_text(const char *sql, const char *want)
 /* A test that failed may have left a transaction open, which would block the next one. */
 static inline void kill_leftovers(void)
 {
-    char sql[120], *id;
-    snprintf(sql, sizeof sql, "SELECT MAX(id) FROM information_schema.processlist WHERE db = '%s'", DB);
+    char sql[160], *id;
+    snprintf(sql, sizeof sql, "SELECT MAX(id) FROM information_schema.processlist WHERE db = '%s' AND id <> CONNECTION_ID()", DB);
     while (strcmp(id = text_of(sql), "NULL") != 0) {
         char kill[80];
         snprintf(kill, sizeof kill, "KILL CONNECTION %s", id);
@@ -120,6 +120,7 @@ static inline void tear_down(void)
 {
     char sql[120];
     xo_failpoints_load("");
+    kill_leftovers();
     snprintf(sql, sizeof sql, "DROP DATABASE IF EXISTS %s", DB);
     raw(sql);
     mysql_close(judge);
