@@ -108,7 +108,7 @@ XONCE_API xonce_status xonce_message_wrap(xonce_message **out, const char *topic
 XONCE_API xonce_status xonce_message_copy(xonce_message **out, const xonce_message *m);
 /* Where the message stood: broker name, queue number, offset in the queue. They are recorded with the claim; unknown ones are "" and -1. */
 XONCE_API xonce_status xonce_message_set_origin(xonce_message *m, const char *broker, int32_t queue, int64_t offset);
-/* Adds or replaces a property. name is not empty, neither holds a NUL. Known names: TAGS, KEYS, __SHARDINGKEY, __STARTDELIVERTIME (ms UTC),
+/* Adds or replaces a property, of 8192 at most. name is not empty, neither holds a NUL. Known names: TAGS, KEYS, __SHARDINGKEY, __STARTDELIVERTIME (ms UTC),
    __TransCheckT (s), EXTEND_UNIQ_INFO, UNIQ_KEY. What a protocol cannot carry is refused when sending. */
 XONCE_API xonce_status xonce_message_set_property(xonce_message *m, const char *name, const char *value);
 /* The number of this delivery, from 1 (the default of a new message). At the configured `attempts` a failing message is rejected. */
@@ -300,9 +300,9 @@ typedef struct {
     xonce_status (*poll)(void *self, size_t max, int timeout_ms, xonce_message **out, size_t *n);
     /* These are done. each (n elements, XONCE_OK at the call) takes a status per message; the message is freed after. */
     xonce_status (*ack)(void *self, const xonce_message *const *m, size_t n, xonce_status *each);
-    /* Come again after delay_ms (a wish). May be NULL: the message comes when its time is up. */
+    /* Come again after delay_ms (a wish). May be NULL: the message comes when its time is up (of a cumulative source it is kept here and run again). */
     xonce_status (*nack)(void *self, const xonce_message *m, int64_t delay_ms);
-    /* Keep m from others for ms more. May be NULL. */
+    /* Keep m from others for ms more; called every 10 s for messages that are still in work. May be NULL. */
     xonce_status (*extend)(void *self, const xonce_message *m, int64_t ms);
     void (*wake)(void *self);  /* any thread: let a waiting poll return soon. May be NULL: then polls use short timeouts */
     void (*close)(void *self); /* once, after the last call. May be NULL */
@@ -367,7 +367,8 @@ XONCE_API xonce_status xonce_producer_open(xonce_producer **out, const char *uri
    XONCE_E_CONNECT leave open whether the broker has it. */
 XONCE_API xonce_status xonce_producer_send(xonce_producer *p, const xonce_message *m, xonce_sent *out);
 /* Sends a half message, runs execute, then commits or rolls back; UNKNOWN leaves it to the check. m needs no __TransCheckT: the default is 30 s. XONCE_OK: the half message was
-   stored and execute was called; when its commit then fails on the way, the check decides. */
+   stored and execute was called; when its commit then fails on the way, the check decides. XONCE_E_INVALID before xonce_producer_on_check() was called for the topic: the commit is
+   made in that group's name, and without a checker a half message could stay open for ever. */
 XONCE_API xonce_status xonce_producer_send_transaction(xonce_producer *p, const xonce_message *m, xonce_transaction_fn execute, void *arg, xonce_sent *out);
 /* Starts a thread that takes half messages of this topic left open (also by an earlier run) as group and asks check what became of them. Once per topic. */
 XONCE_API xonce_status xonce_producer_on_check(xonce_producer *p, const char *topic, const char *group, xonce_transaction_fn check, void *arg);

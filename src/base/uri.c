@@ -209,13 +209,12 @@ static int plain_host(const char *p)
 static int is_secret_name(const char *p, size_t n)
 {
     static const char *const parts[] = {"passw", "pwd", "secret", "token", "signature", "access"};
-    char name[64];
-    size_t len = n < sizeof(name) - 1 ? n : sizeof(name) - 1;
-    memcpy(name, p, len);
-    name[len] = 0;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (strcasestr(name, parts[i])) {
-            return 1;
+        size_t len = strlen(parts[i]);
+        for (size_t at = 0; at + len <= n; at++) {
+            if (strncasecmp(p + at, parts[i], len) == 0) {
+                return 1;
+            }
         }
     }
     return 0;
@@ -243,12 +242,23 @@ static void mask_query(xo_buf *b, const char *p)
     }
 }
 
+/* From where on a user and a password may stand; NULL: nowhere. Of "mysql:user:password@host", which lacks its slashes, all is hidden behind the
+   first ':'. A file of SQLite's may have any name. */
+static const char *authority(const char *text)
+{
+    const char *slashes = strstr(text, "//"), *at = strchr(text, '@');
+    size_t n = strcspn(text, ":");
+    if (slashes && (!at || slashes < at)) {
+        return slashes + 2;
+    }
+    return at && text + n < at && !(n >= 6 && strncasecmp(text + n - 6, "sqlite", 6) == 0) ? text : NULL;
+}
+
 char *xo_uri_mask(const char *text)
 {
     xo_buf b = {0};
-    const char *p = text ? text : "", *start = strstr(p, "//");
+    const char *p = text ? text : "", *start = authority(p);
     if (start) {
-        start += 2;
         const char *query = start + strcspn(start, "?");
         const char *at = last_at(start, query);
         /* no '@' where it belongs: perhaps the password holds a bare '?' */

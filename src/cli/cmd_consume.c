@@ -213,18 +213,32 @@ static int run_consumer(const options *o, xonce_store *store, xonce_source *sour
 }
 
 /* All that can be wrong with database and SQL is found before a message is taken. */
+/* A claim that is rolled back: a missing table or right and a read-only database show before any message is taken. */
+static xonce_status try_claim(xonce_store *store)
+{
+    xonce_message *m = NULL;
+    xonce_tx *tx = NULL;
+    xonce_outcome what;
+    xonce_status st = xonce_message_new(&m, "xonce", "xonce-start", "", 0);
+    if (st == XONCE_OK) {
+        st = xonce_tx_begin(store, &tx);
+    }
+    if (st == XONCE_OK) {
+        st = xonce_tx_claim(tx, (const xonce_message *const *)&m, 1, &what);
+    }
+    xonce_tx_rollback(tx);
+    xonce_message_free(m);
+    return st == XONCE_E_CONFLICT ? XONCE_OK : st; /* busy is not broken */
+}
+
 static int open_store(const options *o, const char *uri, xonce_store **store)
 {
-    int64_t ms;
     int rc = xo_store_connect(store, uri, o->group, o->cfg);
     if (rc != XO_GO_ON) {
         return rc;
     }
-    if (!o->no_dedup) {
-        xonce_status st = xonce_store_seen(*store, "-", &ms);
-        if (st != XONCE_OK && st != XONCE_E_NOT_FOUND) {
-            return xo_out_failed(NULL);
-        }
+    if (!o->no_dedup && try_claim(*store) != XONCE_OK) {
+        return xo_out_failed(NULL);
     }
     if (o->has_id && xonce_store_identify(*store, identify, (void *)(uintptr_t)&o->id_field) != XONCE_OK) {
         return xo_out_failed(NULL);

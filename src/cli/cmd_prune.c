@@ -36,8 +36,11 @@ static int delete_old(xonce_store *s, const options *o)
     if (st != XONCE_OK) {
         return xo_open_failed(NULL);
     }
+    int64_t rows = 0, before = 0;
     if (o->json) {
         xo_out("{\"deleted\":%" PRId64 "}\n", deleted);
+    } else if (deleted == 0 && xo_prune_count(s, o->keep, &rows, &before) == XONCE_OK && before == 0) {
+        xo_out("deleted 0 records: there is no fresh watermark to count age from\n");
     } else {
         xo_out("deleted %" PRId64 " records\n", deleted);
     }

@@ -97,6 +97,7 @@ int xo_print_messages(xonce_source *source, const xo_print_job *job)
 {
     int rc = XO_EXIT_OK;
     int64_t last = xo_mono_ms(), told = 0;
+    int down = 0;
     if (source->ops->subscribe(source, job->group, job->topic, job->tags, job->ordered) != XONCE_OK || source->ops->start(source) != XONCE_OK) {
         (void)xo_out_failed(NULL);
         return XO_EXIT_USAGE;
@@ -111,11 +112,14 @@ int xo_print_messages(xonce_source *source, const xo_print_job *job)
                 told = xo_mono_ms();
             }
             xo_pause_ms(rc == XO_EXIT_OK ? WAIT_MS : 0);
+            down = 1;
         }
         if (list) {
             last = xo_mono_ms();
+            down = 0;
             print_list(source, job, list);
         } else if (job->idle_ms && xo_mono_ms() - last >= job->idle_ms) {
+            rc = down ? XO_EXIT_FAILED : rc;
             break;
         }
     }

@@ -240,6 +240,12 @@ static xonce_status end_statement(builder *b)
     return XONCE_OK;
 }
 
+/* Could this character and a $n beside it be taken for one word? */
+static int is_word_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || (unsigned char)c >= 0x80;
+}
+
 static xonce_status add_field(builder *b, const xo_lex_span *s)
 {
     xo_field *list = xo_grow(b->now.fields, &b->now.cap, b->now.nfields + 1, sizeof(*list));
@@ -250,7 +256,9 @@ static xonce_status add_field(builder *b, const xo_lex_span *s)
     xonce_status rc = xo_field_parse(&list[b->now.nfields], s->p + 1, s->len - 1);
     if (rc == XONCE_OK) {
         b->now.nfields++;
-        xo_buf_printf(&b->sql, "$%zu", b->now.nfields);
+        /* "LIMIT:key" and :"key"5 are two tokens each */
+        int before = b->sql.len && is_word_char(b->sql.p[b->sql.len - 1]), after = is_word_char(s->p[s->len]);
+        xo_buf_printf(&b->sql, "%s$%zu%s", before ? " " : "", b->now.nfields, after ? " " : "");
     }
     return rc;
 }

@@ -215,7 +215,8 @@ static void *control_main(void *consumer)
         (void)poll(&p, 1, 1000);
     }
     wake_everybody(c);
-    give_back_queues(c); /* at once: a handler may still take long */
+    (void)c->source->ops->stop(c->source, 0); /* takes nothing more from now on; acknowledgements still go out */
+    give_back_queues(c);                      /* at once: a handler may still take long */
     pthread_join(c->dispatcher, NULL);
     give_back_queues(c);
     for (size_t i = 0; i < c->nworkers; i++) {

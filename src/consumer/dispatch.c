@@ -110,6 +110,26 @@ static int source_failed(xonce_consumer *c, int64_t *pause)
     return 1;
 }
 
+/* So many polls the source's other side has answered, with messages or without. That ours brought nothing says little: the long polls behind it may wait in vain. */
+static uint64_t answers(const xonce_consumer *c)
+{
+    xo_source_counts n = {0};
+    if (c->source->counts) {
+        c->source->counts(c->source, &n);
+    }
+    return n.answers;
+}
+
+/* Some requests fail while others are answered: the source sees to its own pauses, and nothing has to wait. */
+static void failed_in_part(int64_t *told)
+{
+    int64_t now = xo_mono_ms();
+    if (!*told || now - *told > 60000) {
+        *told = now;
+        xo_log(XO_WARN, "consumer", "some requests to the source fail, others are answered: %s", xonce_error_last()->text);
+    }
+}
+
 static void source_answered(xonce_consumer *c, int64_t *pause)
 {
     if (!*pause) {
@@ -125,7 +145,7 @@ static void source_answered(xonce_consumer *c, int64_t *pause)
 static int is_idle(xonce_consumer *c, int64_t *since)
 {
     pthread_mutex_lock(&c->lock);
-    int quiet = c->in_flight == 0 && !c->down;
+    int quiet = c->in_flight == 0 && !c->down && !c->source_down;
     pthread_mutex_unlock(&c->lock);
     int64_t now = xo_mono_ms();
     if (!quiet) {
@@ -134,28 +154,55 @@ static int is_idle(xonce_consumer *c, int64_t *since)
     return quiet && now - *since >= c->idle;
 }
 
+/* What the source had answered at the last message or outage, and at the last failure. */
+typedef struct {
+    uint64_t quiet, failure;
+    int64_t told;
+} answered_at;
+
+/* After a failed poll. 0: the source will never answer. */
+static int poll_failed(xonce_consumer *c, answered_at *at, int64_t *pause, int64_t *idle_since)
+{
+    uint64_t n = answers(c);
+    int in_part = xonce_error_last()->again && n > at->failure;
+    at->failure = n;
+    if (in_part) {
+        failed_in_part(&at->told);
+        source_answered(c, pause);
+        return 1;
+    }
+    at->quiet = n;
+    int go_on = source_failed(c, pause);
+    *idle_since = xo_mono_ms();
+    return go_on;
+}
+
 void *xo_dispatcher_main(void *consumer)
 {
     xonce_consumer *c = consumer;
     int64_t pause = 0, idle_since = xo_mono_ms();
+    answered_at at = {.quiet = answers(c), .failure = answers(c)};
     for (size_t n; (n = wait_for_room(c, &idle_since));) {
         int64_t timeout = c->idle && c->idle < POLL_MS ? c->idle : POLL_MS;
         xonce_message *list = NULL;
         if (c->source->ops->poll(c->source, n, timeout, &list) != XONCE_OK) {
-            if (!source_failed(c, &pause)) {
+            if (!poll_failed(c, &at, &pause, &idle_since)) {
                 break;
             }
-            idle_since = xo_mono_ms();
             continue;
         }
-        source_answered(c, &pause);
+        uint64_t now = answers(c);
+        if (list || !c->source->counts || now > at.failure) {
+            source_answered(c, &pause);
+        }
         if (list) {
             (void)xo_failpoint("polled");
             if (!sort_in(c, list)) {
                 break;
             }
             idle_since = xo_mono_ms();
-        } else if (c->idle && is_idle(c, &idle_since)) {
+            at.quiet = now;
+        } else if (c->idle && (!c->source->counts || now > at.quiet) && is_idle(c, &idle_since)) {
             xo_log(XO_INFO, "consumer", "no message for %lld ms: stopping", (long long)c->idle);
             xonce_consumer_ask_stop(c);
             break;

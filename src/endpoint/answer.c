@@ -104,6 +104,8 @@ enum MHD_Result xo_answer(xo_request *r, unsigned status, xo_buf *body)
     MHD_add_response_header(response, "x-mq-version", "2015-06-06");
     if (n)
         MHD_add_response_header(response, "Content-Type", "text/xml;charset=utf-8");
+    if (atomic_load(&r->ep->stopping))
+        MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(r->connection, status, response);
     MHD_destroy_response(response);
     return queued;
@@ -150,6 +152,11 @@ enum MHD_Result xo_answer_fault(xo_request *r)
     unsigned status = (unsigned)r->ep->faults.error_status;
     xo_refusal like = status == 400 ? XO_QPS : status == 403 ? XO_ACCESS_DENIED : status == 408 ? XO_TIME_EXPIRED : XO_INTERNAL_ERROR;
     return answer_error(r, status, refusals[like].code, refusals[like].text);
+}
+
+enum MHD_Result xo_answer_stopping(xo_request *r)
+{
+    return answer_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "InternalServerError", refusals[XO_INTERNAL_ERROR].text);
 }
 
 /* ---- documents ---- */

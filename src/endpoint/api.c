@@ -227,6 +227,8 @@ static int error_on_order(xo_request *r)
 enum MHD_Result xo_request_run(xo_request *r)
 {
     const char *what;
+    if (atomic_load(&r->ep->stopping))
+        return xo_answer_stopping(r);
     if (error_on_order(r))
         return xo_answer_fault(r);
     if (r->refusal != XO_NO_REFUSAL)

@@ -203,10 +203,21 @@ static void give_up(xo_timer *timer)
     finish(XO_OF(xo_poll, timer, timer));
 }
 
+/* Messages for a peer that has gone would be away until NextConsumeTime. */
+static int is_gone(xo_poll *p)
+{
+    if (!p->gone || !p->gone(p))
+        return 0;
+    p->topic->engine->counts.dead_peers++;
+    return 1;
+}
+
 int xo_poll_begin(xo_poll *p, int64_t wait_ms)
 {
     xo_engine *e = p->topic->engine;
     p->serial = ++e->serial;
+    if (wait_ms > 0 && is_gone(p))
+        return 1;
     take(p);
     if (p->npicks || wait_ms <= 0 || e->draining)
         return 1;
@@ -230,8 +241,7 @@ static void serve(xo_link *polls)
         next = l->next;
         if (nothing_for(p))
             return;
-        if (p->gone && p->gone(p)) { /* else its messages would be away until NextConsumeTime */
-            p->topic->engine->counts.dead_peers++;
+        if (is_gone(p)) {
             finish(p);
             continue;
         }

@@ -349,6 +349,7 @@ void xo_endpoint_stats(xo_endpoint *ep, xo_buf *out)
 static void stop_daemon(xo_endpoint *ep)
 {
     MHD_socket fd = MHD_quiesce_daemon(ep->daemon);
+    atomic_store(&ep->stopping, 1);
     xo_engine_lock(ep->engine);
     ep->engine->draining = 1;
     xo_api_hurry(ep);

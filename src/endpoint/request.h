@@ -5,6 +5,7 @@
 #include "endpoint/engine.h"
 #include "proto/xml.h"
 #include <microhttpd.h>
+#include <stdatomic.h>
 
 enum { XO_REQUEST_BODY_MAX = 32 * 1024 * 1024, XO_REQUEST_DRAIN_MAX = 256 * 1024 * 1024 };
 
@@ -13,6 +14,7 @@ struct xo_endpoint {
     xo_engine *engine;
     char *url, *instance, *data, *cert, *key;
     int strict, secure, listen_fd;
+    atomic_int stopping;           /* requests that begin now are turned away */
     xo_credentials credentials;
     int check;                     /* signatures are checked */
     xo_faults faults;
@@ -79,6 +81,7 @@ int xo_url_tags(xo_request *r, xo_topic *t);
 enum MHD_Result xo_answer(xo_request *r, unsigned status, xo_buf *body); /* takes body; NULL: none */
 enum MHD_Result xo_answer_refusal(xo_request *r, xo_refusal why, ...);   /* what the refusal's text wants */
 enum MHD_Result xo_answer_fault(xo_request *r);                          /* the error of --error */
+enum MHD_Result xo_answer_stopping(xo_request *r);                       /* 503, and the connection ends */
 enum MHD_Result xo_answer_sent(xo_request *r);
 enum MHD_Result xo_answer_messages(xo_request *r);
 enum MHD_Result xo_answer_handles(xo_request *r); /* 204, or Errors for what r->states tells */

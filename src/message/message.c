@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* More than 32 KiB of properties, which is all that a broker keeps, can hold; a name is looked up among all. */
+enum { PROPERTIES_MAX = 8192 };
+
 static char nothing[1];
 
 /* Struct, topic, id and (when copied) body are one block. */
@@ -113,6 +116,9 @@ xonce_status xo_message_put(xonce_message *m, const char *name, size_t nname, co
         return xo_nomem();
     }
     xo_property *p = find(m, name, nname);
+    if (!p && m->nproperties == PROPERTIES_MAX) {
+        return xo_fail(XONCE_E_INVALID, "a message has at most %d properties", PROPERTIES_MAX);
+    }
     if (!p) {
         xo_property *list = xo_grow(m->properties, &m->cap_properties, m->nproperties + 1, sizeof(*list));
         if (!list) {

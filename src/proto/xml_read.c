@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TAG_MAX = 64 * 1024 };
+/* of one tag, and of all together: a document of ours has 10 KiB of them at most */
+enum { TAG_MAX = 64 * 1024, TAGS_MAX = 256 * 1024 };
 
 typedef struct {
     const xo_xml_shape *shape;
@@ -185,11 +186,12 @@ static const char *behind_tag(const char *p, const char *end)
     return q;
 }
 
-/* A look at the tags alone, before libxml2 sees them: it compares the attributes of a tag pairwise, so that one tag of
-   some megabytes would hold a thread for minutes. */
+/* A look at the tags alone, before libxml2 sees them: it compares the attributes of a tag pairwise, and looks each name
+   up among all, so that some megabytes of attributes or of names would hold a thread for minutes. */
 static xonce_status check_tags(const char *doc, size_t n)
 {
     const char *p = doc, *end = doc + n;
+    size_t tags = 0;
     while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
         const char *next = NULL;
         for (size_t i = 0; i < sizeof sections / sizeof *sections && !next; i++) {
@@ -201,6 +203,10 @@ static xonce_status check_tags(const char *doc, size_t n)
             return xo_fail(XONCE_E_INVALID, "a document type declaration is refused");
         if (!next && !(next = behind_tag(p, end)))
             return xo_fail(XONCE_E_INVALID, "an XML tag is longer than %d bytes", TAG_MAX);
+        if (end - p >= 2 && p[1] != '!') /* neither a comment nor CDATA */
+            tags += (size_t)(next - p);
+        if (tags > TAGS_MAX)
+            return xo_fail(XONCE_E_INVALID, "the XML document has more than %d bytes of tags", TAGS_MAX);
         p = next;
     }
     return XONCE_OK;

@@ -52,7 +52,7 @@ typedef struct {
     int64_t quiet_until;         /* until then something that was given back may still come */
     int64_t empty_since;
     int seen_empty;
-    uint64_t acked, ack_failed, polls;
+    uint64_t acked, ack_failed, polls, answers;
     /* the thread's own */
     list again;                  /* to be handed out again by us */
     xo_runs runs;
@@ -316,6 +316,7 @@ static int poll_once(custom *c)
     m = take_polled(c, n);
     pthread_mutex_lock(&c->lock);
     c->in_poll = 0;
+    c->answers += st == XONCE_OK;
     note_empty(c, now, st == XONCE_OK && !m);
     c->polled = m;
     for (; m; m = m->next) {
@@ -559,7 +560,7 @@ static void custom_counts(xonce_source *s, xo_source_counts *out)
 {
     custom *c = of(s);
     pthread_mutex_lock(&c->lock);
-    *out = (xo_source_counts){.acked = c->acked, .ack_failed = c->ack_failed, .polls = c->polls, .unacked = c->acks.n + c->busy};
+    *out = (xo_source_counts){.acked = c->acked, .ack_failed = c->ack_failed, .polls = c->polls, .answers = c->answers, .unacked = c->acks.n + c->busy};
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -15,13 +15,15 @@ typedef struct xo_source_ops {
     void (*nack)(xonce_source *s, xonce_message *m, int64_t delay_ms);
     /* 1 when, since the last call, the source was seen empty on every subscription and nothing is in its buffer or unsettled: the caught-up watermark may move. */
     int (*caught_up)(xonce_source *s);
-    /* No more polls; buffered messages are given back; then acks are sent for up to timeout_ms. XONCE_E_TIMEOUT when some were not. */
+    /* No more polls; buffered messages are given back; then acks are sent for up to timeout_ms. XONCE_E_TIMEOUT when some were not. Called twice: with 0 when
+       the stop begins, and at the end; acks and nacks come in between. */
     xonce_status (*stop)(xonce_source *s, int64_t timeout_ms);
     void (*wake)(xonce_source *s); /* any thread: a waiting poll returns */
     void (*close)(xonce_source *s);
 } xo_source_ops;
 typedef struct {
     uint64_t acked, ack_failed, expired, polls; /* expired: dropped from the buffer because their time was up */
+    uint64_t answers;                           /* polls that the other side answered, with messages or with none */
     size_t buffered, unacked;
 } xo_source_counts;
 struct xonce_source {

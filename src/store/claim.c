@@ -64,10 +64,18 @@ xonce_status xo_claimant_init(xonce_store *s, const xonce_message *m, size_t ord
     return st == XONCE_OK ? xo_error_restore(&e) : st;
 }
 
+static int decided(const xo_claimant *cl)
+{
+    return cl->state == XO_CLAIM_FRESH || cl->state == XO_CLAIM_DUPLICATE;
+}
+
+/* By key; of one key first the one that has it already, then in delivery order. */
 static int by_key(const void *a, const void *b)
 {
     const xo_claimant *x = *(xo_claimant *const *)a, *y = *(xo_claimant *const *)b;
     int c = strcmp(x->key, y->key);
+    if (c == 0)
+        c = decided(y) - decided(x);
     return c ? c : (x->order > y->order) - (x->order < y->order);
 }
 
@@ -76,44 +84,41 @@ static int same_content(const xo_claimant *a, const xo_claimant *b)
     return strcmp(a->digest, b->digest) == 0 && strcmp(a->m->topic, b->m->topic) == 0;
 }
 
-/* Another message under an id that is taken: it gets a key of its own, or is refused where the user wants that. */
+/* Another message under an id that is taken: it gets a key of its own, or is refused where the user wants that. One whose own key is taken as well is not to be told from a duplicate: it is put off. */
 static xonce_status collide(xonce_store *s, xo_claimant *cl)
 {
+    char old[XO_KEY_SIZE];
+    memcpy(old, cl->key, sizeof old);
     cl->state = s->reject_collision ? XO_CLAIM_COLLIDES : XO_CLAIM_NONE;
     if (!s->reject_collision)
         xo_log(XO_WARN, "store", "group %s: another message has the id %.64s; topic %s, body digest %s: claimed as a message of its own",
                s->group, cl->uniq, cl->m->topic, cl->digest);
-    return xo_identity_collision_key(cl->key, cl->uniq, cl->nuniq, s->group, cl->digest, cl->m->topic);
+    xonce_status st = xo_identity_collision_key(cl->key, cl->uniq, cl->nuniq, s->group, cl->digest, cl->m->topic);
+    cl->moved = 1;
+    if (st == XONCE_OK && strcmp(old, cl->key) == 0)
+        cl->state = XO_CLAIM_TAKEN;
+    return st;
 }
 
-/* Sorts, marks twins, and gives other messages under a twin's id keys of their own, until no two that remain share a key. */
-static xonce_status settle_twins(xonce_store *s, xo_claimant **set, size_t n)
+/* Marks twins, and lets other messages under the same id wait for the first one's claim, so that no key stands twice in a claim. */
+static void settle_twins(xo_claimant **set, size_t n)
 {
-    int again = 1;
-    for (int pass = 0; again && pass < 4; pass++) {
-        again = 0;
-        qsort(set, n, sizeof *set, by_key);
-        xo_claimant *head = NULL;
-        for (size_t i = 0; i < n; i++) {
-            xo_claimant *cl = set[i];
-            if (cl->state == XO_CLAIM_COLLIDES)
-                continue;
-            if (!head || strcmp(head->key, cl->key) != 0) {
-                head = cl;
-                continue;
-            }
-            if (same_content(head, cl)) {
-                cl->state = XO_CLAIM_TWIN;
-                cl->twin = head;
-            } else {
-                xonce_status st = collide(s, cl);
-                if (st != XONCE_OK)
-                    return st;
-                again = 1;
-            }
+    xo_claimant *head = NULL;
+    qsort(set, n, sizeof *set, by_key);
+    for (size_t i = 0; i < n; i++) {
+        xo_claimant *cl = set[i];
+        if (cl->state != XO_CLAIM_NONE && !decided(cl))
+            continue;
+        if (!head || strcmp(head->key, cl->key) != 0) {
+            head = cl;
+        } else if (same_content(head, cl)) {
+            cl->state = XO_CLAIM_TWIN;
+            cl->twin = head;
+        } else {
+            cl->state = XO_CLAIM_WAITS;
+            cl->over = head;
         }
     }
-    return XONCE_OK;
 }
 
 static void fill_row(xo_claim *r, const xo_claimant *cl)
@@ -129,19 +134,49 @@ static void fill_row(xo_claim *r, const xo_claimant *cl)
 }
 
 /* What a refused claim means: only a row read back under a lock makes it a duplicate. */
-static xonce_status judge_refused(xonce_store *s, xo_claimant *cl, const xo_claim *r, int *collided)
+static xonce_status judge_refused(xonce_store *s, xo_claimant *cl, const xo_claim *r)
 {
     if (!r->found) {
         cl->state = XO_CLAIM_NO_ROW;
         return XONCE_OK;
     }
     int other = r->found_digest[0] && (strcmp(r->found_digest, cl->digest) != 0 || strcmp(r->found_topic, cl->m->topic) != 0);
-    if (!other) {
-        cl->state = XO_CLAIM_DUPLICATE;
-        return XONCE_OK;
+    cl->over = NULL;
+    if (other)
+        return collide(s, cl);
+    cl->state = XO_CLAIM_DUPLICATE;
+    return XONCE_OK;
+}
+
+/* The row that refused one judges those that waited for it too. */
+static xonce_status judge_all(xonce_store *s, xo_claimant **set, size_t n, xo_claimant **who, const xo_claim *rows, size_t k)
+{
+    xonce_status st = XONCE_OK;
+    for (size_t i = 0; i < k && st == XONCE_OK; i++) {
+        if (rows[i].fresh)
+            continue;
+        for (size_t j = 0; j < n && st == XONCE_OK; j++)
+            if (set[j]->state == XO_CLAIM_WAITS && set[j]->over == who[i])
+                st = judge_refused(s, set[j], &rows[i]);
+        if (st == XONCE_OK)
+            st = judge_refused(s, who[i], &rows[i]);
     }
-    *collided = 1;
-    return collide(s, cl);
+    return st;
+}
+
+/* Those that still wait do so for one of this very transaction. Where a collision rejects, that is no reason yet: the other one is not committed. */
+static xonce_status end_waiting(xonce_store *s, xo_claimant **set, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (set[i]->state != XO_CLAIM_WAITS)
+            continue;
+        xonce_status st = collide(s, set[i]);
+        if (st != XONCE_OK)
+            return st;
+        if (s->reject_collision)
+            set[i]->state = XO_CLAIM_TAKEN;
+    }
+    return XONCE_OK;
 }
 
 /* A message that lay in a buffer for so long (a suspended machine) that its record may have been pruned meanwhile must come again instead. */
@@ -154,7 +189,7 @@ static void refuse_stale(xonce_store *s, xo_claimant **set, size_t n, int64_t no
 }
 
 /* One claim statement for those that have no state yet. */
-static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n, int *collided)
+static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n)
 {
     xo_claim *rows = xo_arena_alloc(arena, n * sizeof *rows);
     xo_claimant **who = xo_arena_alloc(arena, n * sizeof *who);
@@ -166,9 +201,8 @@ static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_
             who[k] = set[i];
             fill_row(&rows[k++], set[i]);
         }
-    *collided = 0;
     if (k == 0)
-        return XONCE_OK;
+        return end_waiting(s, set, n);
     int64_t now = 0;
     xonce_status st = s->d->claim(c, s->group, rows, k, &now);
     if (st != XONCE_OK)
@@ -181,31 +215,44 @@ static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_
     }
     if (refused) {
         st = s->d->read_back(c, s->group, rows, k);
-        for (size_t i = 0; i < k && st == XONCE_OK; i++)
-            if (!rows[i].fresh)
-                st = judge_refused(s, who[i], &rows[i], collided);
+        if (st == XONCE_OK)
+            st = judge_all(s, set, n, who, rows, k);
     }
+    if (st == XONCE_OK)
+        st = end_waiting(s, set, n);
     if (st == XONCE_OK && now > 0)
         refuse_stale(s, who, k, now);
     return st;
 }
 
+static int undecided(xo_claimant *const *set, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (set[i]->state == XO_CLAIM_NONE)
+            return 1;
+    return 0;
+}
+
 xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (set[i]->state != XO_CLAIM_COLLIDES)
-            set[i]->state = XO_CLAIM_NONE;
-        set[i]->twin = NULL;
+    xonce_status st = XONCE_OK;
+    for (size_t i = 0; i < n && st == XONCE_OK; i++) {
+        xo_claimant *cl = set[i];
+        cl->state = XO_CLAIM_NONE;
+        cl->twin = cl->over = NULL;
+        if (cl->moved && !cl->keep_key) { /* who had its id before may be gone by now */
+            cl->moved = 0;
+            st = key_of(s, cl);
+        }
     }
-    int collided = 1;
-    for (int round = 0; collided && round < 3; round++) {
-        xonce_status st = settle_twins(s, set, n);
-        if (st == XONCE_OK)
-            st = claim_round(s, c, arena, set, n, &collided);
-        if (st != XONCE_OK)
-            return st;
+    for (int round = 0; round < 4 && st == XONCE_OK && undecided(set, n); round++) {
+        settle_twins(set, n);
+        st = claim_round(s, c, arena, set, n);
     }
-    return XONCE_OK;
+    for (size_t i = 0; i < n; i++)
+        if (set[i]->state == XO_CLAIM_NONE)
+            set[i]->state = XO_CLAIM_TAKEN;
+    return st;
 }
 
 xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl)

@@ -10,7 +10,9 @@ typedef enum {
     XO_CLAIM_TWIN,       /* the same message earlier in the same set: takes its outcome */
     XO_CLAIM_COLLIDES,   /* another message has its id, and collision=reject */
     XO_CLAIM_NO_ROW,     /* refused, but no row is there: an error, never a duplicate */
-    XO_CLAIM_STALE       /* polled too long ago */
+    XO_CLAIM_STALE,      /* polled too long ago */
+    XO_CLAIM_TAKEN,      /* its id is another's, who is not settled yet or has the id made for collisions too: it must come again */
+    XO_CLAIM_WAITS       /* inside of a claim: `over` has its id and is decided first */
 } xo_claim_state;
 
 typedef struct xo_claimant {
@@ -21,6 +23,9 @@ typedef struct xo_claimant {
     char key[XO_KEY_SIZE], digest[33];
     xo_claim_state state;
     struct xo_claimant *twin;
+    struct xo_claimant *over; /* another message of the same set that has its id: when that one leaves, the id is free again */
+    int moved;           /* key is the one made for a collision */
+    int keep_key;        /* ... and stays so in further claims */
     size_t order;        /* delivery order, for twins */
 } xo_claimant;
 

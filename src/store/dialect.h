@@ -67,7 +67,7 @@ typedef struct {
     int has_ours;               /* columns store_time, log_offset, digest are there */
 } xo_layout;
 
-typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO } xo_savepoint_op;
+typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD } xo_savepoint_op;
 
 struct xo_dialect {
     const char *name;           /* "postgresql", "mysql", "sqlite" */
@@ -101,7 +101,8 @@ struct xo_dialect {
     xonce_status (*commit)(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed);
     /* Rolls back whatever is open and makes the connection ready for begin, or sets lost. Never fails. */
     void (*rollback)(xo_conn *c);
-    /* Savepoint "xonce_item" around one message of a batch. */
+    /* Savepoint "xonce_item" around one message of a batch. XO_ASK_GUARD, before a rollback only: XONCE_OK when the guard is still there (it is rolled back to), so that a handler committed
+       nothing; XONCE_E_TX_LOST when it is not; any other: nobody can say. */
     xonce_status (*savepoint)(xo_conn *c, xo_savepoint_op op);
     /* The native handle for a user; the guard savepoint "xonce_guard" is set when it is not yet (not when joined) and lent becomes 1. NULL on failure. */
     void *(*native)(xo_conn *c);

@@ -287,14 +287,18 @@ void xo_my_rollback(xo_conn *c)
 
 static xonce_status my_savepoint(xo_conn *c, xo_savepoint_op op)
 {
-    static const char *const text[] = {"SAVEPOINT xonce_item", "RELEASE SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_item"};
+    static const char *const text[] = {"SAVEPOINT xonce_item", "RELEASE SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_guard"};
     xo_my *m = (xo_my *)c;
     xonce_status st = xo_my_ready(m);
+    if (st == XONCE_OK && op == XO_ASK_GUARD)
+        st = read_leftovers(m);
     if (st != XONCE_OK)
         return st;
     st = xo_my_do(m, text[op]);
     if (st != XONCE_OK)
         return xonce_error_last()->native == XO_ER_NO_SAVEPOINT ? escaped(m, "its savepoint is gone") : st;
+    if (op == XO_ASK_GUARD)
+        return XONCE_OK;
     if (op == XO_SAVE) {
         m->item = 1;
         m->guard_in_item = 0;

@@ -14,17 +14,17 @@ static int listed(unsigned e, const unsigned short *list, size_t n)
 
 /* deadlock, lock wait, record changed since read, XA rolled back (time, deadlock), table definition changed, NOWAIT, needs a new prepare */
 static const unsigned short again[] = {1213, 1205, 1020, 1613, 1614, 1412, 1615, 3572};
-/* The client's own (2xxx) and what a server says while it goes down or throws us out; the network errors it can still report. */
-static const unsigned short lost[] = {2002, 2003, 2004, 2005, 2006, 2011, 2012, 2013, 2026, 2027, 2048, 2055, 1040, 1042, 1043, 1047, 1053, 1077,
+/* A full disk or table, the client's own (2xxx) and what a server says while it goes down or throws us out; the network errors it can still report. */
+static const unsigned short lost[] = {1021, 1114, 2002, 2003, 2004, 2005, 2006, 2011, 2012, 2013, 2026, 2027, 2048, 2055, 1040, 1042, 1043, 1047, 1053, 1077,
                                       1079, 1080, 1129, 1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1203, 1927, 3169, 4031, 5012, 5013};
 static const unsigned short parent[] = {1216, 1452};
 /* duplicates, NULL, ranges, truncation, conversion, CHECK, JSON, rows that are too big */
 static const unsigned short data[] = {1022, 1048, 1062, 1118, 1169, 1217, 1264, 1265, 1292, 1300, 1364, 1365, 1366, 1367, 1406, 1411, 1416, 1441, 1451,
-                                      1525, 1557, 1586, 1690, 1761, 1762, 3140, 3141, 3155, 3156, 3157, 3819, 3903, 4025};
+                                      1525, 1557, 1586, 1690, 1761, 1762, 3140, 3141, 3155, 3156, 3157, 3819, 3903, 3988, 4025};
 static const unsigned short setup[] = {1036, 1044, 1045, 1046, 1049, 1051, 1054, 1064, 1109, 1130, 1136, 1142, 1143, 1146, 1210, 1227, 1290, 1295,
                                        1305, 1318, 1356, 1370, 1449, 1698, 1792, 1836, 2059, 2061, 3100, 3955};
-/* statement interrupted or out of time, resource limit, packet too big, disk or table full: not the message's fault, or not for ever */
-static const unsigned short other[] = {1021, 1104, 1114, 1153, 1226, 1317, 1969, 3024, 2014, 2020};
+/* statement interrupted or out of time, resource limit, packet too big: not the message's fault, or not for ever */
+static const unsigned short other[] = {1104, 1153, 1226, 1317, 1969, 3024, 2014, 2020};
 /* errors of rights */
 static const unsigned short rights[] = {1044, 1045, 1130, 1142, 1143, 1227, 1370, 1698, 2059, 2061, 3955};
 
@@ -68,6 +68,9 @@ xonce_status xo_my_fail(xo_my *m, unsigned e, const char *sqlstate, const char *
     if (cls == XO_SQL_LOST || e == XO_CR_OUT_OF_SYNC || e == 1153)
         m->c.lost = 1;
     m->read_rows = NULL;
+    if (e == 1146 && text && (strstr(text, ".transaction_record") || strstr(text, ".xonce_")))
+        return xo_fail_sql(XONCE_E_SCHEMA, cls, (int)e, sqlstate, "%s: run `xonce init` on this database, or is it the wrong one? (%s %u)", text,
+                           m->server_maria ? "MariaDB" : "MySQL", e);
     return xo_fail_sql(code, cls, (int)e, sqlstate, "%s%s%s (%s %u)", what ? what : "", what ? ": " : "", text && *text ? text : "no reason was given",
                        m->server_maria ? "MariaDB" : "MySQL", e);
 }

@@ -210,13 +210,29 @@ static int learn_row(const xonce_row *r, void *arg)
     return 1;
 }
 
+/* Each side may think of another character set: MariaDB does not know the utf8mb4 of MySQL's client and falls back to its own default, so it is set and asked for by SQL. */
+static int take_charset(const xonce_row *r, void *arg)
+{
+    ((xo_my *)arg)->utf8 = r->text[0] && strncmp(r->text[0], "utf8", 4) == 0;
+    return 0;
+}
+
+static xonce_status learn_charset(xo_my *m)
+{
+    static const char sql[] = "SELECT @@SESSION.character_set_client";
+    m->utf8 = strncmp(mysql_character_set_name(m->my), "utf8", 4) == 0;
+    if (XO_MY_MARIADB_CLIENT || !m->server_maria || !m->utf8)
+        return XONCE_OK;
+    return xo_my_text(m, sql, sizeof sql - 1, take_charset, m, NULL);
+}
+
 /* One text for all settings of the session, with what we need to know at its end. */
 static xonce_status set_session(xo_my *m, const xo_open_options *o)
 {
     xo_buf b = {0};
     m->lock_s = m->lock_now = (int)seconds(o->lock_ms);
     xo_buf_printf(&b,
-                  "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = %d, "
+                  "SET NAMES utf8mb4; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = %d, "
                   "sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 'STRICT_ALL_TABLES'), autocommit = 0",
                   m->lock_s);
     if (m->server_maria && m->version >= 100300 && o->idle_ms > 0)
@@ -314,12 +330,13 @@ xonce_status xo_my_wrap(xo_conn **out, void *native, const xo_open_options *o)
     m->c.joined = m->c.in_tx = 1;
     m->foreign_zone = -1;
     m->packet = 256 * 1024;
-    m->utf8 = strncmp(mysql_character_set_name(my), "utf8", 4) == 0;
     learn_server(m, o->cfg);
     const char *db = o->uri.path;
     while (*db == '/')
         db++;
     xonce_status st = *db || my->db ? set_database(m, *db ? db : my->db) : xo_fail(XONCE_E_INVALID, "no database is chosen on the MYSQL connection, and the store's URI names none");
+    if (st == XONCE_OK)
+        st = learn_charset(m);
     if (st != XONCE_OK) {
         xo_my_close(&m->c);
         return st;

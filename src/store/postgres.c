@@ -200,11 +200,24 @@ static xonce_status rollback_item(xo_pg_conn *c)
     return st;
 }
 
+/* Works in a failed transaction too; what was put off is not wanted any more. */
+static xonce_status ask_guard(xo_pg_conn *c)
+{
+    if (xo_pg_drain(c) != XONCE_OK)
+        return xonce_error_last()->code;
+    if (PQtransactionStatus(c->pg) == PQTRANS_IDLE)
+        return xo_pg_fail_escaped(c);
+    c->npending = 0;
+    return tell_in_tx(c, NULL, "ROLLBACK TO SAVEPOINT xonce_guard");
+}
+
 static xonce_status savepoint(xo_conn *x, xo_savepoint_op op)
 {
     xo_pg_conn *c = xo_pg_of(x);
     if (x->lost)
         return xo_pg_fail_lost(c, "the transaction was open");
+    if (op == XO_ASK_GUARD)
+        return ask_guard(c);
     return op == XO_SAVE ? save_item(c) : op == XO_RELEASE ? release_item(c) : rollback_item(c);
 }
 

@@ -30,6 +30,10 @@ xo_sql_class xo_pg_class_of(const char *sqlstate)
         {"23503", XO_SQL_PARENT}, {"22", XO_SQL_DATA},     {"23", XO_SQL_DATA},     {"42", XO_SQL_SETUP},
         {"3F", XO_SQL_SETUP},     {"3D", XO_SQL_SETUP},    {"28", XO_SQL_SETUP},    {"25006", XO_SQL_SETUP},
         {"0A", XO_SQL_SETUP},     {"26", XO_SQL_SETUP},
+        /* out of disk, memory or connections: no message's fault, and none succeeds before that is over */
+        {"53", XO_SQL_LOST},      {"58030", XO_SQL_LOST},
+        /* disk full, too many connections, I/O error: no message's fault, and none succeeds before it is mended */
+        {"53100", XO_SQL_LOST},   {"53300", XO_SQL_LOST},  {"58030", XO_SQL_LOST},
     };
     size_t i;
     for (i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
@@ -72,6 +76,8 @@ xonce_status xo_pg_fail_result(xo_pg_conn *c, const PGresult *r)
         return xo_pg_fail_lost(c, "waiting for the answer");
     if (cls == XO_SQL_LOST)
         xo_pg_mark_lost(c);
+    if (strcmp(state, "42P01") == 0 && (strstr(primary, "transaction_record") || strstr(primary, "xonce_")))
+        return xo_fail_sql(XONCE_E_SCHEMA, cls, 0, state, "PostgreSQL: %s: run `xonce init` on this database, or is it the wrong one?", primary);
     return xo_fail_sql(status_of(cls, state), cls, 0, state, "PostgreSQL: %s%s%s%s", primary, detail[0] ? " (" : "",
                        detail, detail[0] ? ")" : "");
 }

@@ -38,9 +38,11 @@ static void on_rollback(void *arg)
 /* What to say when the transaction is gone, and whose doing it was. */
 static xonce_status ended(xo_lite *c)
 {
-    if (c->aborted && !c->base.escaped && (c->aborted & 0xff) != SQLITE_CONSTRAINT)
-        return xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, c->aborted, NULL,
+    if (c->aborted && !c->base.escaped && (c->aborted & 0xff) != SQLITE_CONSTRAINT) {
+        xo_sql_class cls = xo_lite_class(c->aborted, 0, "");
+        return xo_fail_sql(cls == XO_SQL_LOST ? XONCE_E_CONNECT : XONCE_E_SQL, cls, c->aborted, NULL,
                            "SQLite rolled the transaction back after an error: %s", sqlite3_errstr(c->aborted));
+    }
     c->base.escaped = 1;
     return xo_fail(XONCE_E_TX_LOST, "the handler ended the transaction: a COMMIT of its own is refused and rolled "
                                     "back; a handler must not run BEGIN, COMMIT, ROLLBACK or OR ROLLBACK");
@@ -366,6 +368,8 @@ static xonce_status lite_savepoint(xo_conn *conn, xo_savepoint_op op)
     xo_lite *c = lite(conn);
     if (is_gone(c))
         return ended(c);
+    if (op == XO_ASK_GUARD) /* the hooks would have told */
+        return XONCE_OK;
     /* one that was rolled back to is still there: it must not pile up */
     int release = op == XO_RELEASE || (op == XO_SAVE && c->item);
     if (release && own(c, XO_LITE_RELEASE, "RELEASE xonce_item") != XONCE_OK)

@@ -51,6 +51,8 @@ typedef struct {
 xonce_status xo_lite_fail(xo_lite *c, int preparing, const char *what);
 /* The same for a connection that could not be opened; never a class that would be tried again when it cannot help. */
 xonce_status xo_lite_fail_open(sqlite3 *db, int rc, const char *file);
+/* What a result code says about the message that met it. */
+xo_sql_class xo_lite_class(int rc, int preparing, const char *text);
 
 /* sqlite_stmt.c */
 xonce_status xo_lite_query(xo_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg,

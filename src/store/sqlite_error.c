@@ -22,7 +22,7 @@ static xo_sql_class class_of_error(int preparing, const char *text)
     return XO_SQL_OTHER;
 }
 
-static xo_sql_class class_of(int rc, int preparing, const char *text)
+xo_sql_class xo_lite_class(int rc, int preparing, const char *text)
 {
     switch (rc & 0xff) {
     case SQLITE_BUSY:
@@ -38,6 +38,7 @@ static xo_sql_class class_of(int rc, int preparing, const char *text)
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_CANTOPEN: return XO_SQL_SETUP;
+    case SQLITE_FULL: /* no message's fault, and none succeeds before there is room */
     case SQLITE_IOERR: return XO_SQL_LOST;
     case SQLITE_ERROR: return class_of_error(preparing, text);
     default: return XO_SQL_OTHER;
@@ -55,6 +56,7 @@ static xonce_status code_of(int rc)
     case SQLITE_PERM:
     case SQLITE_AUTH: return XONCE_E_AUTH;
     case SQLITE_CANTOPEN:
+    case SQLITE_FULL:
     case SQLITE_IOERR: return XONCE_E_CONNECT;
     case SQLITE_NOMEM: return XONCE_E_NOMEM;
     default: return XONCE_E_SQL;
@@ -84,13 +86,16 @@ xonce_status xo_lite_fail(xo_lite *c, int preparing, const char *what)
 {
     int rc = sqlite3_extended_errcode(c->db);
     const char *text = sqlite3_errmsg(c->db);
-    xo_sql_class cls = class_of(rc, preparing, text);
+    xo_sql_class cls = xo_lite_class(rc, preparing, text);
     xonce_status code = code_of(rc);
     if (cls == XO_SQL_SETUP && (strstr(text, "transaction_record") || starts_with(text, "ON CONFLICT clause")) &&
         code == XONCE_E_SQL)
         code = XONCE_E_SCHEMA;
     if (cls == XO_SQL_LOST && !c->base.joined)
         c->base.lost = 1;
+    if (code == XONCE_E_SCHEMA && starts_with(text, "no such table"))
+        return xo_fail_sql(code, cls, rc, NULL, "%s: %s in %s: run `xonce init` on it, or is it the wrong file?", what,
+                           text, c->file ? c->file : "this database");
     return xo_fail_sql(code, cls, rc, NULL, "%s: %s%s", what, text, hint(rc));
 }
 
@@ -100,7 +105,7 @@ xonce_status xo_lite_fail_open(sqlite3 *db, int rc, const char *file)
         rc = sqlite3_extended_errcode(db);
     const char *text = db ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
     xonce_status code = code_of(rc);
-    xo_sql_class cls = class_of(rc, 1, text);
+    xo_sql_class cls = xo_lite_class(rc, 1, text);
     if (code == XONCE_E_SQL)
         code = XONCE_E_CONNECT;
     return xo_fail_sql(code, cls, rc, NULL, "SQLite file %s: %s%s", file, text, hint(rc));

@@ -331,7 +331,7 @@ static xonce_status see_plain(scan *c, const xo_lex_span *w)
             c->depth--;
         } else if (ch == '?' && c->dialect != XO_DIALECT_PG) {
             return xo_fail(XONCE_E_INVALID, "SQL text: write parameters as $1, $2..., not as ?");
-        } else if (c->dialect == XO_DIALECT_SQLITE && (ch == '@' || ch == '$' || ch == '#')) {
+        } else if (c->dialect == XO_DIALECT_SQLITE && (ch == '@' || ch == '$' || ch == '#' || ch == ':')) {
             return xo_fail(XONCE_E_INVALID, "SQL text: '%c' outside quotes: write parameters as $1, $2...", ch);
         } else if (!is_space(ch) && c->nwords > 0 && c->nwords < sizeof c->words / sizeof *c->words) {
             c->odd = 1;

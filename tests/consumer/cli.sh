@@ -216,7 +216,7 @@ exits 0 "stats --group --json" "$x" stats --store "$store" --group GID_a --json
 like "$(cat out)" '^\{"groups":\[\{"group":"GID_a","records":2,.*"topic":"orders","records":2,.*"rejected":0' "counts"
 exits 0 "prune --dry-run" "$x" prune --store "$store" --group GID_a --dry-run
 exits 0 "prune" "$x" prune --store "$store" --group GID_a
-is "$(last out)" "deleted 0 records" "nothing is old enough"
+like "$(last out)" "^deleted 0 records" "nothing is old enough"
 exits 2 "prune below the floor" "$x" prune --store "$store" --group GID_a --keep 1h
 
 # ---- secrets ----

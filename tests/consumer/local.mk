@@ -22,8 +22,8 @@ tests_consumer_test_custom_LDADD = $(CORE_LIBS)
 
 # the program's commands
 if WITH_SQLITE
-TESTS += tests/consumer/cli.sh
+TESTS += tests/consumer/cli.sh tests/consumer/serve.sh
 endif
-EXTRA_DIST += tests/consumer/cli.sh
+EXTRA_DIST += tests/consumer/cli.sh tests/consumer/serve.sh
 tests_consumer_test_lane_SOURCES = tests/consumer/test_lane.c
 tests_consumer_test_lane_LDADD = $(CORE_LIBS)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "endpoint/request.h"
 #include "endpoint/storage_db.h"
+#include "proto/receipt.h"
 #include "tests/proto/endpoint_rig.h"
 #include <check.h>
 #include <signal.h>
@@ -221,6 +222,92 @@ START_TEST(everything_survives_a_restart)
 }
 END_TEST
 
+START_TEST(earlier_topics_exist)
+{
+    rig_start(&R);
+    rig_sent(&R.w, "sent", "x", NULL, NULL);
+    ck_assert_int_eq(wire_consume(&R.w, "polled", "G", 1, 0, NULL), 404);
+    rig_stop(&R);
+    R.o.strict = 1;
+    rig_start(&R);
+    rig_sent(&R.w, "sent", "x", NULL, NULL);
+    ck_assert_int_eq(wire_consume(&R.w, "polled", "G", 1, 0, NULL), 404);
+    rig_refused(&R.w, 404, "MessageNotExist");
+    ck_assert_int_eq(wire_send(&R.w, "other", "x", NULL, NULL), 404);
+    rig_refused(&R.w, 404, "TopicNotExist");
+}
+END_TEST
+
+static void change(const char *sql)
+{
+    char *file = xo_printf("%s/queues.db", R.dir);
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(file, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    free(file);
+}
+
+START_TEST(given_up_after_288_times)
+{
+    taken t;
+    rig_start(&R);
+    rig_sent(&R.w, "t", "x", NULL, NULL);
+    take(&t, 1, 0);
+    taken_free(&t);
+    rig_stop(&R);
+    change("UPDATE progress SET times = 286");
+    rig_start(&R);
+    for (int i = 287; i <= 288; i++) {
+        take(&t, 1, 5);
+        ck_assert_int_eq(t.n, 1);
+        ck_assert_int_eq(t.times[0], i);
+        taken_free(&t);
+    }
+    take(&t, 1, 3);
+    ck_assert_int_eq(t.n, 0);
+    rig_take(&R, &R.w, &t, "t", "H", 1, 0, NULL);
+    ck_assert_int_eq(t.n, 1);
+    taken_free(&t);
+}
+END_TEST
+
+START_TEST(old_messages_go)
+{
+    taken t = {0};
+    char group[16];
+    rig_start(&R);
+    for (int i = 0; i < 9; i++)
+        rig_sent(&R.w, "t", "old", NULL, NULL);
+    take(&t, 2, 0);
+    ck_assert_int_eq(ack(&t), 204);
+    rig_stop(&R);
+    R.o.faults.clock_skew_ms = INT64_C(4) * 24 * 3600 * 1000;
+    rig_start(&R);
+    int64_t until = xo_mono_ms() + 20000;
+    int i = 0;
+    do { /* each group sees all there is */
+        taken_free(&t);
+        (void)snprintf(group, sizeof group, "G%d", i++);
+        rig_take(&R, &R.w, &t, "t", group, 16, 0, NULL);
+    } while (t.n && xo_mono_ms() < until);
+    ck_assert_int_eq(t.n, 0);
+    for (int again = 0; again < 2; again++) { /* positions and offsets go on */
+        rig_sent(&R.w, "t", "new", NULL, NULL);
+        take(&t, 16, 0);
+        ck_assert(t.n == 1 && strcmp(t.body[0], "new") == 0);
+        xo_receipt r;
+        ck_assert_int_eq(xo_receipt_read(&r, t.handle[0]), 1);
+        ck_assert_int_eq(r.queue, 1 + again);
+        ck_assert_int_eq(r.offset, 1);
+        ck_assert_int_eq(ack(&t), 204);
+        taken_free(&t);
+        rig_stop(&R);
+        rig_start(&R);
+    }
+}
+END_TEST
+
 /* ---- kill -9 ---- */
 
 enum { ROUNDS = 6, SENDERS = 4, SENT_MAX = 40000 };
@@ -348,6 +435,53 @@ START_TEST(kill_nine_loses_nothing_accepted)
 }
 END_TEST
 
+static void *send_on(void *arg)
+{
+    sender *s = arg;
+    wire w = {.port = s->port};
+    char body[32];
+    for (int misses = 0; misses < 3;) {
+        (void)snprintf(body, sizeof body, "%d", s->from + s->accepted);
+        if (wire_send(&w, "t", body, NULL, NULL) == 201)
+            s->accepted++;
+        else
+            misses++;
+    }
+    wire_free(&w);
+    return NULL;
+}
+
+START_TEST(stops_under_load)
+{
+    pthread_t threads[SENDERS];
+    sender s[SENDERS];
+    int accepted = 0, kept = 0;
+    rig_start(&R);
+    for (int i = 0; i < SENDERS; i++) {
+        s[i] = (sender){R.port, i * SENT_MAX, 0};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, send_on, &s[i]), 0);
+    }
+    xo_pause_ms(300);
+    int64_t begun = xo_mono_ms();
+    rig_stop(&R);
+    ck_assert_int_lt(xo_mono_ms() - begun, 4000);
+    for (int i = 0; i < SENDERS; i++) {
+        pthread_join(threads[i], NULL);
+        accepted += s[i].accepted;
+    }
+    rig_start(&R);
+    for (taken t;; taken_free(&t)) {
+        take(&t, 16, 0);
+        if (!t.n)
+            break;
+        kept += t.n;
+        ck_assert_int_eq(ack(&t), 204);
+    }
+    ck_assert_int_gt(accepted, 0);
+    ck_assert_int_eq(kept, accepted); /* what was turned away had no effect */
+}
+END_TEST
+
 /* ---- a database that takes no more ---- */
 
 static void limit_pages(const char *sql)
@@ -434,6 +568,10 @@ int main(void)
     tcase_add_test(c, out_of_order);
     tcase_add_test(c, a_skewed_clock);
     tcase_add_test(c, everything_survives_a_restart);
+    tcase_add_test(c, earlier_topics_exist);
+    tcase_add_test(c, given_up_after_288_times);
+    tcase_add_test(c, old_messages_go);
+    tcase_add_test(c, stops_under_load);
     tcase_add_test(c, kill_nine_loses_nothing_accepted);
     tcase_add_test(c, a_full_disk);
     suite_add_tcase(s, c);

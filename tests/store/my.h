@@ -41,6 +41,7 @@ static inline MYSQL *raw_open(const char *db)
     const char *socket_path = xo_uri_query(&server, "socket");
     ck_assert_msg(mysql_real_connect(my, socket_path ? NULL : server.host, server.user, server.password, db, (unsigned)server.port, socket_path, 0) != NULL, "%s",
                   mysql_error(my));
+    ck_assert_int_eq(mysql_query(my, "SET NAMES utf8mb4"), 0);
     return my;
 }
 

@@ -270,14 +270,14 @@ START_TEST(refused_by_another_key)
     use_dialect(dialects[_i]);
     xo_conn *c = open_db(1000);
     raw("INSERT INTO transaction_record (message_id, ctime, queue_id, `offset`) VALUES ('old#g', 1, 0, 0)");
-    raw("CREATE TRIGGER lag BEFORE INSERT ON transaction_record FOR EACH ROW SET NEW.id = (SELECT MIN(id) FROM transaction_record)");
+    raw("CREATE TRIGGER lagging BEFORE INSERT ON transaction_record FOR EACH ROW SET NEW.id = (SELECT MIN(id) FROM transaction_record)");
     begin(c);
     expect_class(claim_status(c, "m1#g"), XONCE_E_SQL, XO_SQL_OTHER, "not because of its id");
     d->rollback(c);
     begin(c); /* also when one of the batch is a true duplicate */
     expect_class(claim_status(c, "old#g"), XONCE_E_SQL, XO_SQL_OTHER, "not because of its id");
     d->rollback(c);
-    raw("DROP TRIGGER lag");
+    raw("DROP TRIGGER lagging");
     raw("CREATE UNIQUE INDEX somebodys ON transaction_record (topic_name)");
     begin(c);
     expect_class(claim_status(c, "m1#g"), XONCE_E_SQL, XO_SQL_OTHER, "not because of its id");
@@ -303,7 +303,7 @@ START_TEST(what_ignore_would_hide)
     d->rollback(c);
     raw("DROP TRIGGER no_m1");
     raw("CREATE TRIGGER rename_m1 BEFORE INSERT ON transaction_record FOR EACH ROW SET NEW.message_id = REPLACE(NEW.message_id, 'm1', 'm9')");
-    if (_i == 0) {
+    if (((xo_my *)c)->returning) { /* MySQL returns nothing; there `check` warns of triggers */
         begin(c);
         expect_class(claim_status(c, "m1#g"), XONCE_E_SQL, XO_SQL_OTHER, "another id");
         d->rollback(c);
@@ -318,8 +318,7 @@ START_TEST(what_ignore_would_hide)
     begin(c);
     xo_claim r = row("m2#g");
     r.topic = "\xe4\xb8\xad";
-    st = d->claim(c, "g", &r, 1, NULL);
-    ck_assert_msg(st == XONCE_E_SQL && strstr(xonce_error_last()->text, "topic_name"), "%s", xonce_error_last()->text);
+    expect_class(d->claim(c, "g", &r, 1, NULL), XONCE_E_SQL, XO_SQL_OTHER, "");
     d->rollback(c);
     char long_topic[300];
     memset(long_topic, 'x', sizeof long_topic);

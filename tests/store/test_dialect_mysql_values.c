@@ -45,7 +45,7 @@ START_TEST(values_arrive_exactly)
     ck_assert_str_eq(got[2], "-9223372036854775808");
     ck_assert_str_eq(got[3], "2023-11-14 22:13:20.123");
     ck_assert_str_eq(got[4], "NULL");
-    ck_assert_str_eq(got[5], "100000000000000000000.5");
+    ck_assert_msg(strncmp(got[5], "100000000000000000000.5", 23) == 0 && strspn(got[5] + 23, "0") == strlen(got[5] + 23), "%s", got[5]);
     d->rollback(c);
     d->close(c);
 }
@@ -54,7 +54,8 @@ END_TEST
 /* What DECIMAL cannot hold digit for digit goes as text. */
 START_TEST(odd_numbers_keep_their_digits)
 {
-    static const char *const numbers[] = {"0", "-0", "0.10", "1e400", "1E-7", "-12.50", "123456789012345678901234567890123456789012345678901234567890123456", "0.0000000000000000000000000000001", "00.5", "-0.0"};
+    static const char *const numbers[] = {"0", "-0", "0.10", "1e400", "1E-7", "-12.50", "123456789012345678901234567890123456789012345678901234567890123456", "0.0000000000000000000000000000001", "00.5", "-0.0", "1234567890123456789012345678901234567890123456789012345678901234",
+                                          "1234567890123456789012345678901234567890.5", "12345.000000000000000000000000000001"};
     xo_conn *c = open_db(1000);
     raw("CREATE TABLE n (s VARCHAR(200))");
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -150,7 +151,8 @@ START_TEST(the_statement_cache_is_bounded)
 {
     xo_conn *c = open_db(1000);
     char sql[64], want[16];
-    long long before = number("SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Prepared_stmt_count'");
+    ask(c, "SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'", NULL, 0);
+    long long before = strtoll(got[1], NULL, 10);
     xo_sql *kept = make_sql("SELECT 'kept'");
     for (int i = 0; i < 300; i++) {
         int rows = 0;
@@ -162,7 +164,8 @@ START_TEST(the_statement_cache_is_bounded)
         ck_assert_str_eq(got[0], "kept");
     }
     xo_sql_free(kept);
-    long long after = number("SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Prepared_stmt_count'");
+    ask(c, "SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'", NULL, 0);
+    long long after = strtoll(got[1], NULL, 10);
     ck_assert_int_le(after - before, XO_MY_CACHE);
     d->close(c);
 }
@@ -213,12 +216,12 @@ START_TEST(runs_of_one_insert)
     b->v[702][0] = xonce_text_n("702", 3);
     size_t failed = 0;
     begin(c);
-    ask(c, "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Questions'", NULL, 0);
-    long long before = strtoll(got[0], NULL, 10);
+    ask(c, "SHOW SESSION STATUS LIKE 'Questions'", NULL, 0);
+    long long before = strtoll(got[1], NULL, 10);
     ck_assert_msg(d->run(c, b->s, b->n, &failed) == XONCE_OK, "%s", xonce_error_last()->text);
     ck_assert_uint_eq(failed, b->n);
-    ask(c, "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Questions'", NULL, 0);
-    long long sent = strtoll(got[0], NULL, 10) - before;
+    ask(c, "SHOW SESSION STATUS LIKE 'Questions'", NULL, 0);
+    long long sent = strtoll(got[1], NULL, 10) - before;
     if (((xo_my *)c)->bulk)
         ck_assert_int_lt(sent, 50);
     else
@@ -337,7 +340,7 @@ START_TEST(error_classes)
         xo_sql_class cls;
     } want[] = {{1213, "40001", XO_SQL_AGAIN}, {1205, "HY000", XO_SQL_AGAIN}, {1020, "HY000", XO_SQL_AGAIN}, {1062, "23000", XO_SQL_DATA}, {1452, "23000", XO_SQL_PARENT}, {1216, "23000", XO_SQL_PARENT},
                 {1451, "23000", XO_SQL_DATA}, {3819, "HY000", XO_SQL_DATA}, {4025, "23000", XO_SQL_DATA}, {1146, "42S02", XO_SQL_SETUP}, {1142, "42000", XO_SQL_SETUP}, {1290, "HY000", XO_SQL_SETUP},
-                {2006, "HY000", XO_SQL_LOST}, {2013, "HY000", XO_SQL_LOST}, {1053, "08S01", XO_SQL_LOST}, {1927, "70100", XO_SQL_LOST}, {1114, "HY000", XO_SQL_OTHER}, {1021, "HY000", XO_SQL_OTHER},
+                {2006, "HY000", XO_SQL_LOST}, {2013, "HY000", XO_SQL_LOST}, {1053, "08S01", XO_SQL_LOST}, {1927, "70100", XO_SQL_LOST}, {1114, "HY000", XO_SQL_LOST}, {1021, "HY000", XO_SQL_LOST},
                 {1226, "42000", XO_SQL_OTHER}, {1644, "45000", XO_SQL_OTHER}, {1644, "23000", XO_SQL_DATA}, {1644, "22001", XO_SQL_DATA}, {9999, "40001", XO_SQL_AGAIN}, {9999, NULL, XO_SQL_OTHER},
                 {1690, "22003", XO_SQL_DATA}, {1317, "70100", XO_SQL_OTHER}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++)
@@ -419,7 +422,12 @@ END_TEST
 START_TEST(prunes_its_own_old_rows)
 {
     xo_conn *c = open_db(3000), *holder = open_db(1000);
-    raw("INSERT INTO transaction_record (consumer_group, message_id, ctime, queue_id, `offset`) SELECT IF(seq % 2, 'g', 'h'), CONCAT('m', seq), seq, 0, 0 FROM seq_1_to_3000");
+    xo_buf fill = {0};
+    xo_buf_str(&fill, "INSERT INTO transaction_record (consumer_group, message_id, ctime, queue_id, `offset`) VALUES ");
+    for (int i = 1; i <= 3000; i++)
+        xo_buf_printf(&fill, "%s('%c', 'm%d', %d, 0, 0)", i > 1 ? "," : "", i % 2 ? 'g' : 'h', i, i);
+    raw(fill.p);
+    xo_buf_free(&fill);
     int64_t deleted = -1;
     ck_assert_msg(d->prune_some(c, "g", 1001, 700, &deleted) == XONCE_OK, "%s", xonce_error_last()->text);
     ck_assert_int_eq(deleted, 500);

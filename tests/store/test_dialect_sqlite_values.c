@@ -287,16 +287,16 @@ START_TEST(disk_full)
     ck_assert_int_eq(claim(c, "g", "a#g"), 1);
     ck_assert_int_eq(run(c, "INSERT INTO t VALUES (1)"), XONCE_OK);
     ck_assert_int_eq(d->savepoint(c, XO_SAVE), XONCE_OK);
-    expect_class(run(c, "INSERT INTO b VALUES (zeroblob(1000000))"), XONCE_E_SQL, XO_SQL_OTHER, "full");
+    expect_class(run(c, "INSERT INTO b VALUES (zeroblob(1000000))"), XONCE_E_CONNECT, XO_SQL_LOST, "full");
     ck_assert_int_eq(c->escaped, 0); /* no handler did this */
-    ck_assert_int_eq(c->lost, 0);
+    ck_assert_int_eq(c->lost, 1);    /* the database's fault, and no message's */
     xonce_status st = d->savepoint(c, XO_ROLLBACK_TO); /* works, or the whole transaction is known to be gone */
     if (st == XONCE_OK) {
         ck_assert_int_eq(commit(c), XONCE_OK);
         ck_assert_int_eq(number("SELECT count(*) FROM transaction_record"), 1);
         raw("DELETE FROM transaction_record");
     } else {
-        ck_assert_int_eq(st, XONCE_E_SQL);
+        ck_assert_int_eq(st, XONCE_E_CONNECT);
         d->rollback(c);
         ck_assert_int_eq(number("SELECT count(*) FROM transaction_record"), 0);
     }

@@ -288,6 +288,12 @@ START_TEST(masked_uris_hold_no_secret)
         {"mysql://u:hun?ter2@h/db", "mysql://u:***@h/db"},
         {"http://h:80?SecretKey=hunter2", "http://h:80?SecretKey=***"},
         {"sqlite:/a@b.db", "sqlite:/a@b.db"},
+        {"sqlite:a:b@c.db", "sqlite:a:b@c.db"},
+        {"mysql:u:hunter2@h/db", "mysql:***@h/db"}, /* the slashes were forgotten */
+        {"mysql:/u:hunter2@h//db", "mysql:***@h//db"},
+        {"u:hunter2@h/db", "u:***@h/db"},
+        {"http://h/?a-name-that-is-longer-than-any-one-that-a-human-would-give-password=hunter2",
+         "http://h/?a-name-that-is-longer-than-any-one-that-a-human-would-give-password=***"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char *m = xo_uri_mask(cases[i].in);

@@ -1,6 +1,7 @@
 /* Messages, their properties, and their identity. */
 #include "message/message.h"
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,22 @@ START_TEST(properties_keep_their_order)
 }
 END_TEST
 
+START_TEST(properties_are_bounded)
+{
+    xonce_message *m;
+    char name[16];
+    ck_assert_int_eq(xonce_message_new(&m, "t", "1", "x", 1), XONCE_OK);
+    for (int i = 0; i < 8192; i++) {
+        snprintf(name, sizeof(name), "p%d", i);
+        ck_assert_int_eq(xonce_message_set_property(m, name, "v"), XONCE_OK);
+    }
+    ck_assert_int_eq(xonce_message_set_property(m, "one more", "v"), XONCE_E_INVALID);
+    ck_assert_int_eq(xonce_message_set_property(m, "p8191", "w"), XONCE_OK);
+    ck_assert_str_eq(xonce_message_property(m, "p8191"), "w");
+    xonce_message_free(m);
+}
+END_TEST
+
 START_TEST(uniq_prefers_the_producers_id)
 {
     xonce_message *m;
@@ -208,6 +225,7 @@ int main(void)
     tcase_add_test(c, new_copies_and_bounds);
     tcase_add_test(c, wrapped_bodies_are_released_once);
     tcase_add_test(c, properties_keep_their_order);
+    tcase_add_test(c, properties_are_bounded);
     tcase_add_test(c, uniq_prefers_the_producers_id);
     tcase_add_test(c, keys_of_different_messages_differ);
     tcase_add_test(c, groups_are_checked);

@@ -241,6 +241,7 @@ static const struct {
     {MY, "SELECT ?", "$1"},
     {LITE, "SELECT ?1", "$1"},
     {LITE, "SELECT :a", ":a"},
+    {LITE, "SELECT :0", "':' outside quotes"},
     {LITE, "SELECT @a", "@"},
     {LITE, "SELECT $a", "$"},
     {PG, "SAVEPOINT xonce_guard", "library's own"},

@@ -183,10 +183,14 @@ void xo_http_poll_done(xo_http_source *s, xo_http_poll *p, CURLcode rc)
         xo_error_context("%s", p->sub->what);
     else
         st = answered(s, p);
-    if (st)
+    if (st) {
         failed(s, p);
-    else
+    } else {
         p->failures = 0;
+        pthread_mutex_lock(&s->lock);
+        s->counts.answers++;
+        pthread_mutex_unlock(&s->lock);
+    }
     if (p->call.answer.cap > 1024 * 1024) /* a rare large answer must not stay for ever */
         xo_buf_free(&p->call.answer);
 }

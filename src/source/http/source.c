@@ -429,6 +429,9 @@ xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonc
     s->polls = (int)xo_config_int(cfg, "http.polls");
     s->batch = (int)xo_config_int(cfg, "http.batch");
     s->wait_s = xo_config_int(cfg, "http.wait") / 1000;
+    int64_t idle = xo_config_int(cfg, "exit-when-idle");
+    if (idle && !xo_config_is_set(cfg, "http.wait") && idle < 2000 * s->wait_s)
+        s->wait_s = (idle + 1999) / 2000; /* who wants to end soon wants to hear soon that there is nothing */
     s->linger_ms = xo_config_int(cfg, "http.ack-linger");
     s->timeout_ms = xo_config_int(cfg, "http.timeout");
     s->max_messages = (size_t)xo_config_int(cfg, "buffer.messages");
