@@ -101,8 +101,11 @@ static int set_default(const options *o, const char *key, const char *value)
 /* What --sql and --exec mean for the settings that were not made by hand. */
 static int adjust_settings(const xo_usage *u, options *o)
 {
+    if (!set_default(o, "sql.errors", "judge")) {
+        return xo_out_failed(NULL);
+    }
     if (o->sql) {
-        return set_default(o, "sql.errors", "judge") ? XO_GO_ON : xo_out_failed(NULL);
+        return XO_GO_ON;
     }
     /* a crash runs a whole batch of programs again, so one at a time unless asked otherwise; a program may not outlive its transaction */
     char timeout[32];

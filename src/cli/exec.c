@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/output.h"
+#include "store/tx.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -351,8 +352,20 @@ static xonce_verdict judge(const child *c, xonce_tx *tx, const xo_exec_program *
     return XONCE_RETRY;
 }
 
+/* A program that is gone or that the system cannot run is no message's fault: it stops the consumer, as a missing table does, instead of using up attempts. */
+static int is_broken(int why)
+{
+    return why == ENOENT || why == EACCES || why == ENOEXEC || why == ENOTDIR || why == ELOOP || why == EPERM || why == ELIBBAD;
+}
+
 static xonce_verdict cannot_run(xonce_tx *tx, const xo_exec_program *e, int why)
 {
+    if (is_broken(why)) {
+        (void)xo_fail_sql(XONCE_E_INVALID, XO_SQL_SETUP, why, NULL, "%s cannot be run: %s", e->path, strerror(why));
+        tx->failed = 1;
+        tx->failed_item = tx->item;
+        xo_error_save(&tx->error);
+    }
     xonce_fail(tx, "%s cannot be run: %s", e->path, strerror(why));
     return XONCE_RETRY;
 }

@@ -40,9 +40,12 @@ static enum MHD_Result read_properties(xo_request *r, int *good)
     const char *text = r->message.properties;
     int64_t v;
     *good = 0;
-    if (xonce_message_wrap(&m, r->url.topic, NULL, "", 0, NULL, NULL) != XONCE_OK || (text && xo_properties_read(m, text, strlen(text)) != XONCE_OK)) {
+    xonce_status st = xonce_message_wrap(&m, r->url.topic, NULL, "", 0, NULL, NULL);
+    if (st == XONCE_OK && text)
+        st = xo_properties_read(m, text, strlen(text));
+    if (st != XONCE_OK) {
         xonce_message_free(m);
-        return xo_answer_refusal(r, XO_INTERNAL_ERROR);
+        return st == XONCE_E_INVALID ? xo_answer_refusal(r, XO_BAD_ELEMENT, "Properties") : xo_answer_refusal(r, XO_INTERNAL_ERROR);
     }
     const char *at = xonce_message_property(m, "__STARTDELIVERTIME"), *check = xonce_message_property(m, "__TransCheckT"),
                *shard = xonce_message_property(m, "__SHARDINGKEY");

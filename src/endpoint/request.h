@@ -24,7 +24,7 @@ struct xo_endpoint {
     int64_t running, requests, errors_made, cuts_made;
 };
 
-/* The codes of the protocol (docs/http-protocol.md). */
+/* The codes of the protocol. */
 typedef enum {
     XO_NO_REFUSAL, XO_ACCESS_DENIED, XO_INVALID_ACCESS_KEY, XO_INTERNAL_ERROR, XO_INVALID_AUTHORIZATION, XO_INVALID_DATE, XO_BAD_ELEMENT,
     XO_BAD_RANGE, XO_TOO_LONG, XO_INVALID_DIGEST, XO_INVALID_URL, XO_INVALID_QUERY, XO_MALFORMED_XML, XO_MISSING_AUTHORIZATION, XO_MISSING_DATE,

@@ -223,8 +223,10 @@ static xonce_status send_commit(xo_my *m)
             return out_of_step_error(m);
         return unknown_commit(m, mysql_error(m->my));
     }
-    if (xo_failpoint("commit-sent") != XONCE_OK)
+    if (xo_failpoint("commit-sent") != XONCE_OK) { /* an answer that is here already would still be read from the closed socket */
         shutdown(xo_my_socket(m), SHUT_RDWR);
+        return unknown_commit(m, "the connection was cut on order");
+    }
     if (mysql_read_query_result(m->my) != 0)
         return commit_failed(m);
     return lent ? read_proof(m, &p) : XONCE_OK;
