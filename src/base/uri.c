@@ -254,10 +254,12 @@ static const char *authority(const char *text)
     return at && text + n < at && !(n >= 6 && strncasecmp(text + n - 6, "sqlite", 6) == 0) ? text : NULL;
 }
 
-char *xo_uri_mask(const char *text)
+/* A copy in which the password before the host is hidden, and where in it a query begins; NULL: no memory. */
+static char *mask_authority(const char *text, size_t *query_at)
 {
     xo_buf b = {0};
-    const char *p = text ? text : "", *start = authority(p);
+    const char *start = authority(text), *rest = text;
+    size_t behind = SIZE_MAX;
     if (start) {
         const char *query = start + strcspn(start, "?");
         const char *at = last_at(start, query);
@@ -267,16 +269,29 @@ char *xo_uri_mask(const char *text)
         }
         const char *colon = at ? memchr(start, ':', (size_t)(at - start)) : NULL;
         if (colon) {
-            xo_buf_add(&b, p, (size_t)(colon + 1 - p));
+            xo_buf_add(&b, text, (size_t)(colon + 1 - text));
             xo_buf_str(&b, "***");
-            p = at;
+            behind = at > query ? b.len : SIZE_MAX; /* or that '?' began a query */
+            rest = at;
         }
     }
-    size_t n = strcspn(p, "?");
-    xo_buf_add(&b, p, n);
-    if (p[n]) {
-        xo_buf_char(&b, '?');
-        mask_query(&b, p + n + 1);
+    xo_buf_str(&b, rest);
+    char *masked = xo_buf_take(&b);
+    size_t n = masked ? strcspn(masked, "?") : 0;
+    *query_at = n < behind ? n + (masked && masked[n] != 0) : behind;
+    return masked;
+}
+
+char *xo_uri_mask(const char *text)
+{
+    xo_buf b = {0};
+    size_t query;
+    char *p = mask_authority(text ? text : "", &query);
+    if (!p) {
+        return NULL;
     }
+    xo_buf_add(&b, p, query);
+    mask_query(&b, p + query);
+    xo_wipe_free(p);
     return xo_buf_take(&b);
 }

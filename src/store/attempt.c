@@ -42,20 +42,24 @@ static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
 {
     int any = 0;
     for (size_t i = 0; i < n; i++) {
-        xo_member *m = &r->all[set[i]];
+        const xo_member *m = &r->all[set[i]];
         switch (m->cl.state) {
         case XO_CLAIM_NO_ROW:
             xo_fail(XONCE_E_SQL, "the claim of message %.64s was refused, but no record of it is there: not a duplicate; run `xonce check`", m->cl.uniq);
-            xo_leave_deferred(r, set[i], 0);
+            xo_leave_deferred(r, set[i], XONCE_RETRY, 0);
+            break;
+        case XO_CLAIM_TAKEN:
+        case XO_CLAIM_WAITS:
+            xo_fail(XONCE_E_CONFLICT, "another message that is not settled yet has the id %.64s: it must come again", m->cl.uniq);
+            xo_leave_deferred(r, set[i], XONCE_RETRY, 0);
             break;
         case XO_CLAIM_STALE:
             xo_fail(XONCE_E_TIMEOUT, "message %.64s was taken from its source too long ago to be claimed safely: it must come again", m->cl.uniq);
-            xo_leave_deferred(r, set[i], 0);
+            xo_leave_deferred(r, set[i], XONCE_RETRY, 0);
             break;
         case XO_CLAIM_COLLIDES:
             xo_fail(XONCE_E_INVALID, "another message with the id %.64s was applied before (collision=reject)", m->cl.uniq);
-            xo_leave_deferred(r, set[i], 0);
-            m->verdict = XONCE_REJECT;
+            xo_leave_deferred(r, set[i], XONCE_REJECT, 0);
             break;
         case XO_CLAIM_NONE:
         case XO_CLAIM_FRESH:
@@ -110,10 +114,22 @@ static xo_step undo_lane(xo_runner *r, const size_t *set, size_t n, size_t from)
 {
     for (size_t i = from; i < n; i++) {
         xo_member *m = &r->all[set[i]];
-        if (m->left && !m->ran && m->cl.state == XO_CLAIM_FRESH && !r->spec->no_dedup && xo_claim_forget(r->s, r->tx.c, &m->cl) != XONCE_OK)
+        if (!m->left || m->ran || m->cl.state != XO_CLAIM_FRESH || r->spec->no_dedup)
+            continue;
+        if (xo_claim_forget(r->s, r->tx.c, &m->cl) != XONCE_OK)
             return XO_STEP_AGAIN;
+        m->cl.state = XO_CLAIM_NONE;
     }
     return XO_STEP_DONE;
+}
+
+/* Another message under the same id has a key of its own only because this one is here: without it that message must be claimed anew. */
+static int lends_its_id(const xo_runner *r, const size_t *set, size_t n, size_t who)
+{
+    for (size_t i = 0; i < n; i++)
+        if (r->all[set[i]].cl.over == &r->all[who].cl && !r->all[set[i]].left)
+            return 1;
+    return 0;
 }
 
 static xo_step check_lent(xo_runner *r, size_t who)
@@ -129,9 +145,11 @@ static xo_step check_lent(xo_runner *r, size_t who)
     }
     if (again_class())
         return XO_STEP_AGAIN;
-    tx->failed = 1;
-    tx->failed_item = who;
-    xo_error_save(&tx->error);
+    if (!tx->failed) { /* the first failure says why */
+        tx->failed = 1;
+        tx->failed_item = who;
+        xo_error_save(&tx->error);
+    }
     return XO_STEP_DONE;
 }
 
@@ -149,7 +167,7 @@ static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t p
             v = XONCE_RETRY;
     }
     xo_step step = xo_leave_failed(r, who, v, sql_failed);
-    if (step == XO_STEP_FATAL || !r->savepoints || who != set[pos])
+    if (step == XO_STEP_FATAL || !r->savepoints || who != set[pos] || lends_its_id(r, set, n, who))
         return step;
     step = undo_member(r, who);
     return step == XO_STEP_DONE && r->spec->ordered ? undo_lane(r, set, n, pos + 1) : step;
@@ -226,8 +244,11 @@ static xo_step batch_failed(xo_runner *r, const size_t *fresh, size_t k, xonce_v
         if (r->s->judge_sql && xo_error_class() == XO_SQL_SETUP)
             return XO_STEP_FATAL;
     }
-    if (k > 1 && v != XONCE_REJECT)
+    if (k > 1 && v != XONCE_REJECT) {
+        if (!sql_failed)
+            xo_fail(XONCE_E_INVALID, "%s", r->tx.reason[0] ? r->tx.reason : "the batch handler asked for redelivery");
         return XO_STEP_SPLIT;
+    }
     xo_step step = XO_STEP_WITHOUT;
     for (size_t i = 0; i < k && step != XO_STEP_FATAL; i++)
         if (!r->all[fresh[i]].left)
@@ -284,6 +305,11 @@ static void settle_set(xo_runner *r, const size_t *set, size_t n)
         xo_member *m = &r->all[set[i]];
         if (m->left || m->cl.state == XO_CLAIM_TWIN)
             continue;
+        if (m->cl.state != XO_CLAIM_FRESH && m->cl.state != XO_CLAIM_DUPLICATE) { /* no row was read back for it: whatever it is, it is no duplicate */
+            xo_fail(XONCE_E_SQL, "message %.64s was neither claimed nor found", m->cl.uniq);
+            xo_leave_deferred(r, set[i], XONCE_RETRY, 0);
+            continue;
+        }
         m->settled = 1;
         m->it->outcome = m->cl.state == XO_CLAIM_FRESH || m->maybe ? XONCE_FRESH : XONCE_DUPLICATE;
     }
@@ -372,12 +398,35 @@ static xo_step transaction(xo_runner *r, const size_t *set, size_t n)
     return step == XO_STEP_DONE ? commit_set(r, set, n) : step;
 }
 
+/* Before what failed is rolled back: has a handler committed some of it, unnoticed so far? Its claims then stand, and run again all would be duplicates. */
+static int guard_is_gone(xonce_tx *tx)
+{
+    if (!tx->c || !tx->c->lent || tx->c->lost)
+        return 0;
+    xo_error why;
+    xo_error_save(&why);
+    int gone = tx->s->d->savepoint(tx->c, XO_ASK_GUARD) != XONCE_OK && xonce_error_last()->code == XONCE_E_TX_LOST;
+    if (!gone)
+        xo_error_restore(&why);
+    return gone;
+}
+
+/* Who can have done it, and whom it cannot concern: only those who had the handle since the guard was last seen can end a transaction. */
+static void name_suspects(xo_runner *r)
+{
+    const xonce_tx *tx = &r->tx;
+    r->safe = r->spec->one ? tx->lent_first : SIZE_MAX;
+    if (r->culprit == SIZE_MAX && !tx->lent_several && r->spec->one)
+        r->culprit = tx->lent_first;
+}
+
 xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
 {
     xonce_tx *tx = &r->tx;
     memset(tx, 0, sizeof *tx);
     tx->worker = r->spec->worker;
     tx->stopping = r->spec->stopping;
+    tx->lent_first = SIZE_MAX;
     r->culprit = SIZE_MAX;
     if (xo_tx_open(tx, r->s) != XONCE_OK)
         return step_of_error() == XO_STEP_SPLIT ? XO_STEP_FATAL : step_of_error();
@@ -388,7 +437,10 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
             tx->expires_mono = m->cl.m->expires_mono;
     }
     xo_step step = transaction(r, set, n);
+    if (step != XO_STEP_DONE && step != XO_STEP_ESCAPED && guard_is_gone(tx))
+        step = XO_STEP_ESCAPED;
     if (tx->c && step == XO_STEP_ESCAPED) {
+        name_suspects(r);
         tx->escape_refused = tx->c->commit_refused;
         tx->c->lost = 1; /* who knows what the handler left on it */
     }

@@ -152,10 +152,13 @@ static xonce_status judge_refused(xonce_store *s, xo_claimant *cl, const xo_clai
 static xonce_status judge_all(xonce_store *s, xo_claimant **set, size_t n, xo_claimant **who, const xo_claim *rows, size_t k)
 {
     xonce_status st = XONCE_OK;
+    size_t waiting = 0;
+    for (size_t j = 0; j < n; j++)
+        waiting += set[j]->state == XO_CLAIM_WAITS;
     for (size_t i = 0; i < k && st == XONCE_OK; i++) {
         if (rows[i].fresh)
             continue;
-        for (size_t j = 0; j < n && st == XONCE_OK; j++)
+        for (size_t j = 0; waiting && j < n && st == XONCE_OK; j++)
             if (set[j]->state == XO_CLAIM_WAITS && set[j]->over == who[i])
                 st = judge_refused(s, set[j], &rows[i]);
         if (st == XONCE_OK)

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static void take_out(xo_runner *r, size_t who, xonce_verdict verdict, int failed_run)
+/* One and its twins. */
+static void mark_left(xo_runner *r, size_t who, xonce_verdict verdict, int failed_run)
 {
     xo_member *m = &r->all[who];
     m->left = 1;
@@ -20,30 +21,35 @@ static void take_out(xo_runner *r, size_t who, xonce_verdict verdict, int failed
             t->verdict = verdict;
             t->twin = who;
             t->it->error = m->it->error;
+            t->it->failed_run |= failed_run;
         }
     }
 }
 
 /* A later message of a lane must not pass one that is put off, also not one in another part of a batch that was split. */
-static void take_out_lane(xo_runner *r, size_t who)
+static void hold_lane(xo_runner *r, size_t who)
 {
     xo_error why;
+    if (!r->spec->ordered)
+        return;
     xo_error_save(&why);
-    for (size_t i = who + 1; i < r->n; i++) {
-        xo_member *m = &r->all[i];
-        if (m->lane == r->all[who].lane && !m->left && !m->settled) {
-            xo_fail(XONCE_E_CONFLICT, "a message before it in its lane was put off");
-            take_out(r, i, XONCE_RETRY, 0);
-        }
-    }
+    xo_fail(XONCE_E_CONFLICT, "a message before it in its lane was put off");
+    for (size_t i = who + 1; i < r->n; i++)
+        if (r->all[i].lane == r->all[who].lane && !r->all[i].left && !r->all[i].settled)
+            mark_left(r, i, XONCE_RETRY, 0);
     xo_error_restore(&why);
 }
 
-void xo_leave_deferred(xo_runner *r, size_t who, int failed_run)
+static void take_out(xo_runner *r, size_t who, xonce_verdict verdict, int failed_run)
 {
-    take_out(r, who, XONCE_RETRY, failed_run);
-    if (r->spec->ordered)
-        take_out_lane(r, who);
+    mark_left(r, who, verdict, failed_run);
+    hold_lane(r, who);
+}
+
+void xo_leave_deferred(xo_runner *r, size_t who, xonce_verdict verdict, int failed_run)
+{
+    if (!r->all[who].left)
+        take_out(r, who, verdict, failed_run);
 }
 
 /* With sql.errors=judge the database's answer decides: data at fault rejects, everything else comes again. */
@@ -56,26 +62,23 @@ static xonce_verdict judge(const xo_runner *r, xonce_verdict verdict, int sql_fa
 
 xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql_failed)
 {
+    const char *reason = r->tx.reason;
     if (sql_failed && r->s->judge_sql && xo_error_class() == XO_SQL_SETUP)
         return XO_STEP_FATAL;
-    verdict = judge(r, verdict, sql_failed);
-    if (!sql_failed) {
-        const char *reason = r->tx.reason;
-        if (*reason)
-            xo_fail(XONCE_E_INVALID, "%s", reason);
-        else
-            xo_fail(XONCE_E_INVALID, verdict == XONCE_REJECT ? "rejected by the handler" : "the handler asked for redelivery");
-    }
+    if (!sql_failed && !*reason)
+        xo_fail(XONCE_E_INVALID, verdict == XONCE_REJECT ? "rejected by the handler" : "the handler asked for redelivery");
+    else if (!sql_failed || (verdict == XONCE_REJECT && *reason))
+        xo_fail(XONCE_E_INVALID, "%s", reason);
+    else
+        verdict = judge(r, verdict, sql_failed);
     take_out(r, who, verdict, 1);
-    if (r->spec->ordered)
-        take_out_lane(r, who);
     return XO_STEP_WITHOUT;
 }
 
 /* ---- a handler ended the transaction ---- */
 
 /* Is the claim of this one committed? 1, 0, or -1 when the database cannot say now. */
-static int claim_stands(xo_runner *r, xo_member *m)
+static int ask_claim(xo_runner *r, xo_member *m)
 {
     xonce_tx tx = {0};
     xo_claimant *one = &m->cl;
@@ -83,60 +86,114 @@ static int claim_stands(xo_runner *r, xo_member *m)
         return -1;
     xonce_status st = xo_claim_all(r->s, tx.c, &tx.arena, &one, 1);
     xo_tx_close(&tx, 1);
-    if (st != XONCE_OK)
-        return -1;
-    return m->cl.state == XO_CLAIM_DUPLICATE;
+    int stands = st != XONCE_OK ? -1 : m->cl.state == XO_CLAIM_DUPLICATE ? 1 : m->cl.state == XO_CLAIM_FRESH ? 0 : -1;
+    m->cl.state = XO_CLAIM_FRESH;
+    return stands;
 }
 
-static void escaped_with_claim(xo_runner *r, size_t who, int before_culprit)
+/* Asked with patience: run again without an answer, a record without effects would pass for a duplicate. */
+static int claim_stands(xo_runner *r, xo_member *m)
+{
+    /* SQLite lets no COMMIT pass but ours: whoever has the claim now is somebody else */
+    if (r->spec->no_dedup || r->s->d->kind == XO_DIALECT_SQLITE)
+        return 0;
+    int stands = ask_claim(r, m);
+    for (int try = 1; stands < 0 && try < r->s->tries; try++) {
+        xo_back_off(try);
+        stands = ask_claim(r, m);
+    }
+    return stands;
+}
+
+static void escaped_with_claim(xo_runner *r, size_t who, int safe)
 {
     xo_member *m = &r->all[who];
-    if (before_culprit && m->ran) {
-        m->settled = 1; /* its statements were sent before the handler that committed: they are in */
+    if (safe && m->ran) {
+        m->settled = 1; /* its statements were sent before any handler could commit: they are in */
         m->it->outcome = XONCE_FRESH;
         return;
     }
     m->claim_stands = 1;
     if (r->culprit != SIZE_MAX && who != r->culprit)
-        xo_fail(XONCE_E_TX_LOST, "the handler of another message of this batch committed the transaction: the record is there, this message's effects are not");
+        xo_fail(XONCE_E_TX_LOST, "the handler of another message of this batch committed the transaction: the record is there, this message's effects %s",
+                m->ran ? "perhaps in part; check, then replay or drop it" : "are not");
     else
         xo_fail(XONCE_E_TX_LOST, "a handler ended the transaction itself (COMMIT, DDL or a swallowed deadlock): the record is committed, the effects perhaps in part; check, then replay or drop it");
-    take_out(r, who, XONCE_REJECT, 1);
+    mark_left(r, who, XONCE_REJECT, 1);
+}
+
+/* Those who left in that transaction did so on account of what is void now. */
+static void put_back(xo_runner *r, const size_t *set, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        r->all[set[i]].left = 0;
+        for (size_t j = 0; j < r->n; j++)
+            if (r->all[j].left && r->all[j].twin == set[i]) {
+                r->all[j].left = 0;
+                r->all[j].twin = SIZE_MAX;
+            }
+    }
+}
+
+/* Those whose claim is not committed: the one at fault leaves, the others run again. */
+static xo_step leave_unclaimed(xo_runner *r, const size_t *set, size_t n, size_t unclaimed, const xo_error *why)
+{
+    if (unclaimed > 1 && r->culprit == SIZE_MAX)
+        return XO_STEP_SINGLY;
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        if (m->left || m->settled || m->cl.state != XO_CLAIM_FRESH || (r->culprit != SIZE_MAX && set[i] != r->culprit))
+            continue;
+        xo_error_restore(why);
+        take_out(r, set[i], r->tx.escape_refused ? XONCE_REJECT : XONCE_RETRY, 1);
+    }
+    return XO_STEP_WITHOUT;
+}
+
+/* All are asked before the first one leaves: in ordered mode that holds up those behind it. */
+static size_t ask_claims(xo_runner *r, const size_t *set, size_t n)
+{
+    size_t asked = 0;
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        m->asked = 0;
+        if (m->settled || m->cl.state != XO_CLAIM_FRESH)
+            continue;
+        m->asked = claim_stands(r, m);
+        if (m->asked < 0)
+            xo_error_save(&m->it->error);
+        asked++;
+    }
+    return asked;
 }
 
 xo_step xo_leave_escaped(xo_runner *r, const size_t *set, size_t n)
 {
     xo_error why;
     xo_error_save(&why);
-    int refused = r->tx.escape_refused, before = r->culprit != SIZE_MAX, unclaimed = 0;
+    size_t unclaimed = 0;
+    int safe = r->safe != SIZE_MAX;
     xo_log(XO_ERROR, "store", "group %s: a handler ended the transaction: %s", r->s->group, why.pub.text);
+    put_back(r, set, n);
+    size_t asked = ask_claims(r, set, n);
     for (size_t i = 0; i < n; i++) {
         xo_member *m = &r->all[set[i]];
-        if (set[i] == r->culprit)
-            before = 0;
-        if (m->left || m->settled || m->cl.state != XO_CLAIM_FRESH)
-            continue;
-        int stands = r->spec->no_dedup ? 0 : claim_stands(r, m);
-        if (stands < 0)
-            return XO_STEP_AGAIN;
-        m->cl.state = XO_CLAIM_FRESH;
-        if (stands)
-            escaped_with_claim(r, set[i], before);
-        else
-            unclaimed++;
+        if (set[i] == r->safe)
+            safe = 0;
+        if (m->asked > 0) {
+            escaped_with_claim(r, set[i], safe);
+        } else if (m->asked < 0) { /* all that is left is to let it come again */
+            xo_error_restore(&m->it->error);
+            mark_left(r, set[i], XONCE_RETRY, 1);
+        } else {
+            unclaimed += !m->settled && m->cl.state == XO_CLAIM_FRESH;
+        }
     }
-    if (unclaimed == 0)
-        return XO_STEP_WITHOUT;
-    if (r->culprit == SIZE_MAX && unclaimed > 1)
-        return XO_STEP_SINGLY;
-    for (size_t i = 0; i < n; i++) {
-        xo_member *m = &r->all[set[i]];
-        if (m->left || m->settled || m->cl.state != XO_CLAIM_FRESH || (r->culprit != SIZE_MAX && set[i] != r->culprit))
-            continue;
-        xo_error_restore(&why);
-        take_out(r, set[i], refused ? XONCE_REJECT : XONCE_RETRY, 1);
-    }
-    return XO_STEP_WITHOUT;
+    for (size_t i = 0; i < n; i++)
+        if (r->all[set[i]].left && r->all[set[i]].asked)
+            hold_lane(r, set[i]);
+    xo_error_restore(&why);
+    return asked == 0 ? XO_STEP_AGAIN : leave_unclaimed(r, set, n, unclaimed, &why);
 }
 
 /* ---- outcomes ---- */

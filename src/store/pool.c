@@ -171,8 +171,11 @@ static xonce_status open_conn(xo_pool *p, xo_conn **out)
     pthread_mutex_unlock(&p->lock);
     st = run_connected_hook(p, *out);
     if (st != XONCE_OK) {
-        p->d->close(*out);
+        xo_error why;
+        xo_error_save(&why);
+        close_conn(p, *out);
         *out = NULL;
+        xo_error_restore(&why);
     }
     return st;
 }
@@ -389,7 +392,12 @@ static xonce_status run_connected_hook(xo_pool *p, xo_conn *c)
     xonce_status st = p->hooks.connected(p->hooks_arg, &tx, &c->user);
     if (st == XONCE_OK)
         st = xonce_tx_flush(&tx);
+    else
+        c->user = NULL; /* nothing of the user's to be handed to disconnected() */
     xo_tx_close(&tx, 0);
+    xo_error why;
+    xo_error_save(&why);
     p->d->rollback(c);
+    xo_error_restore(&why);
     return st;
 }

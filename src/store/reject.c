@@ -81,56 +81,114 @@ static int on_there(const xonce_row *r, void *arg)
     return 1;
 }
 
-static xonce_status write_once(xonce_store *s, xo_claimant *cl, int claim_stands, const char *reason, int with_body, xonce_outcome *what)
+static xonce_status is_there(xonce_tx *tx, const xo_claimant *cl, int *there)
+{
+    xonce_value key = xonce_text(cl->key);
+    return xo_tx_query(tx, "SELECT 1 FROM xonce_rejected WHERE message_id = $1", &key, 1, on_there, there, NULL);
+}
+
+/* How a rejected message is written: tried from above to below until the database takes it. */
+typedef enum {
+    WHOLE,
+    PLAIN_REASON, /* a database with another character set */
+    WITHOUT_BODY, /* it is too large: its coordinates and the reason still fit */
+    NO_WAY
+} form;
+enum { LARGE_BODY = 1024 * 1024 };
+
+typedef struct {
+    xo_claimant *cl;
+    int claim_stands, maybe; /* maybe: an earlier try may have committed */
+    char *reason;
+    form how;
+} reject;
+
+static xonce_status write_row(xonce_tx *tx, reject *j, xonce_outcome *what)
+{
+    xonce_status st = XONCE_OK;
+    int there = 0;
+    *what = XONCE_REJECTED;
+    if (!j->claim_stands) {
+        j->cl->keep_key |= j->cl->state == XO_CLAIM_COLLIDES; /* it has a key of its own by now */
+        st = xo_claim_all(tx->s, tx->c, &tx->arena, &j->cl, 1);
+        if (st == XONCE_OK && j->cl->state == XO_CLAIM_DUPLICATE)
+            *what = XONCE_DUPLICATE;
+        else if (st == XONCE_OK && j->cl->state != XO_CLAIM_FRESH)
+            st = xo_fail(XONCE_E_SQL, "the claim of a message to reject was refused for another reason than its id");
+    }
+    if (st == XONCE_OK && (*what == XONCE_REJECTED || j->maybe))
+        st = is_there(tx, j->cl, &there);
+    if (there) /* written by an earlier try, or for a record that is pruned by now */
+        *what = XONCE_REJECTED;
+    if (st == XONCE_OK && *what == XONCE_REJECTED && !there)
+        st = insert_row(tx, j->cl, j->reason, j->how != WITHOUT_BODY);
+    return st;
+}
+
+static xonce_status write_once(xonce_store *s, reject *j, xonce_outcome *what)
 {
     xonce_tx tx = {0};
     xonce_status st = xo_tx_open(&tx, s);
     if (st != XONCE_OK)
         return st;
-    *what = XONCE_REJECTED;
-    if (!claim_stands) {
-        cl->state = XO_CLAIM_NONE; /* one that collided has a key of its own by now */
-        st = xo_claim_all(s, tx.c, &tx.arena, &cl, 1);
-        if (st == XONCE_OK && cl->state == XO_CLAIM_DUPLICATE)
-            *what = XONCE_DUPLICATE;
-        else if (st == XONCE_OK && cl->state != XO_CLAIM_FRESH)
-            st = xo_fail(XONCE_E_SQL, "the claim of a message to reject was refused for another reason than its id");
-    }
+    st = write_row(&tx, j, what);
     size_t failed = 0;
-    int there = 0;
-    if (st == XONCE_OK && claim_stands) { /* an earlier try may have written it */
-        xonce_value key = xonce_text(cl->key);
-        st = xo_tx_query(&tx, "SELECT 1 FROM xonce_rejected WHERE message_id = $1", &key, 1, on_there, &there, NULL);
-    }
-    if (st == XONCE_OK && *what == XONCE_REJECTED && !there)
-        st = insert_row(&tx, cl, reason, with_body);
     if (st == XONCE_OK && *what == XONCE_REJECTED)
         st = xo_tx_commit(&tx, &failed);
     xo_tx_close(&tx, st != XONCE_OK || *what != XONCE_REJECTED);
     return st;
 }
 
+/* A text that any database takes: what is not UTF-8, or all beyond ASCII, becomes '?'. Caller frees; NULL: no memory. */
+static char *clean(const char *text, int ascii)
+{
+    char *copy = xo_strdup(text);
+    size_t n = strlen(text), bad = 0;
+    while (copy && !xo_utf8_valid(copy, n, &bad))
+        copy[bad] = '?';
+    for (size_t i = 0; copy && ascii && i < n; i++)
+        if ((unsigned char)copy[i] >= 0x80)
+            copy[i] = '?';
+    return copy;
+}
+
+/* The database refused the row, for good as it seems. The body is given up only where its size may be why: it may be the last copy. */
+static void other_form(reject *j)
+{
+    size_t properties = 0;
+    for (size_t i = 0; i < j->cl->m->nproperties; i++)
+        properties += strlen(j->cl->m->properties[i].value);
+    j->how++;
+    if (j->how == PLAIN_REASON) {
+        char *plain = clean(j->reason, 1);
+        if (plain) {
+            free(j->reason);
+            j->reason = plain;
+        }
+    } else if (j->how == WITHOUT_BODY && j->cl->m->body_len + properties < LARGE_BODY) {
+        j->how = NO_WAY;
+    }
+}
+
 xonce_status xo_reject_write(xonce_store *s, xo_claimant *cl, int claim_stands, const char *reason, xonce_outcome *what)
 {
-    int with_body = 1, maybe = 0;
-    xonce_status st = XONCE_OK;
-    for (int try = 0; try < s->tries; try++) {
-        st = write_once(s, cl, claim_stands, reason, with_body, what);
-        if (st == XONCE_OK) {
-            if (maybe && *what == XONCE_DUPLICATE)
-                *what = XONCE_REJECTED; /* our own COMMIT, whose answer was lost */
-            return st;
-        }
+    reject j = {.cl = cl, .claim_stands = claim_stands, .reason = clean(reason, 0)};
+    xonce_status st = j.reason ? XONCE_OK : xo_nomem();
+    int done = st != XONCE_OK;
+    for (int try = 1; !done; try++) {
+        st = write_once(s, &j, what);
         xo_sql_class cls = xo_error_class();
-        maybe |= st == XONCE_E_UNKNOWN_COMMIT;
-        if (cls != XO_SQL_AGAIN && cls != XO_SQL_LOST && st != XONCE_E_UNKNOWN_COMMIT) {
-            if (!with_body || cls == XO_SQL_SETUP)
-                break;
-            with_body = 0; /* it does not fit: its coordinates and the reason still do */
-        }
-        xo_pause_ms(10 + (int64_t)(xo_random() % 50));
+        int again = st != XONCE_OK && (cls == XO_SQL_AGAIN || cls == XO_SQL_LOST || st == XONCE_E_UNKNOWN_COMMIT);
+        j.maybe |= st == XONCE_E_UNKNOWN_COMMIT;
+        if (st != XONCE_OK && !again)
+            other_form(&j);
+        done = st == XONCE_OK || (!again && cls == XO_SQL_SETUP) || j.how == NO_WAY || try >= s->tries;
+        if (!done)
+            xo_back_off(try);
     }
-    *what = XONCE_DEFERRED;
+    free(j.reason);
+    if (st != XONCE_OK)
+        *what = XONCE_DEFERRED;
     return st;
 }
 
@@ -280,8 +338,19 @@ static xonce_status replay_verdict(xonce_tx *tx, const xo_spec *spec, marked *k,
 /* Not applied: the mark goes, the reason is renewed, the row stays. */
 static xonce_status unmark(xonce_store *s, int64_t id, const char *reason)
 {
-    xonce_value v[] = {xonce_text(reason), xonce_int(id)};
-    return xo_store_query(s, "UPDATE xonce_rejected SET replay_at = NULL, attempts = attempts + 1, reason = $1 WHERE id = $2", v, 2, NULL, NULL, NULL);
+    static const char sql[] = "UPDATE xonce_rejected SET replay_at = NULL, attempts = attempts + 1, reason = $1 WHERE id = $2";
+    xonce_status st = XONCE_OK;
+    for (int ascii = 0; ascii < 2; ascii++) {
+        char *text = clean(reason, ascii);
+        if (!text)
+            return xo_nomem();
+        xonce_value v[] = {xonce_text(text), xonce_int(id)};
+        st = xo_store_query(s, sql, v, 2, NULL, NULL, NULL);
+        free(text);
+        if (st == XONCE_OK || xo_error_class() != XO_SQL_DATA)
+            break;
+    }
+    return st;
 }
 
 /* One transaction. *again as above; *found says whether a marked row was there. */

@@ -14,10 +14,10 @@ static int stopping(const xo_runner *r)
     return r->spec->stopping && __atomic_load_n(r->spec->stopping, __ATOMIC_RELAXED);
 }
 
-static void back_off(int try)
+void xo_back_off(int tries)
 {
     int64_t ms = BACKOFF_MIN_MS;
-    for (int i = 1; i < try && ms < BACKOFF_MAX_MS; i++)
+    for (int i = 1; i < tries && ms < BACKOFF_MAX_MS; i++)
         ms *= 2;
     if (ms > BACKOFF_MAX_MS)
         ms = BACKOFF_MAX_MS;
@@ -52,7 +52,7 @@ static xonce_status give_up(xo_runner *r, const size_t *live, size_t k)
     if (code == XONCE_E_CONNECT || code == XONCE_E_UNKNOWN_COMMIT || xo_error_class() == XO_SQL_LOST || stopping(r))
         return code;
     for (size_t i = 0; i < k; i++)
-        xo_leave_deferred(r, live[i], 0);
+        xo_leave_deferred(r, live[i], XONCE_RETRY, 0);
     return XONCE_OK;
 }
 
@@ -86,7 +86,7 @@ static xonce_status after_attempt(xo_runner *r, xo_step step, const size_t *live
     }
     int conflict = xo_error_class() == XO_SQL_AGAIN;
     if (step == XO_STEP_AGAIN && ++p->tries < r->s->tries && !stopping(r) && !(k > 1 && conflict && p->tries >= CONFLICTS_BEFORE_SPLIT)) {
-        back_off(p->tries);
+        xo_back_off(p->tries);
         return XONCE_OK;
     }
     *over = 1;
@@ -146,11 +146,11 @@ static xonce_status init_members(xo_runner *r, xo_item *items, size_t n)
         number_lanes(r);
     for (size_t i = 0; i < n; i++) {
         xonce_status st = xo_claimant_init(r->s, items[i].m, i, &r->all[i].cl);
-        if (st == XONCE_E_NOMEM)
+        if (st == XONCE_E_NOMEM || !r->all[i].cl.key[0]) /* no memory, no crypto library: not the message's fault */
             return st;
         if (st != XONCE_OK) { /* it cannot say who it is: it will not be able to next time either */
-            xo_leave_deferred(r, i, 1);
-            r->all[i].verdict = XONCE_REJECT;
+            r->all[i].left = 0; /* whatever it stands behind */
+            xo_leave_deferred(r, i, XONCE_REJECT, 1);
         }
     }
     return XONCE_OK;
@@ -170,8 +170,9 @@ xonce_status xo_run(xonce_store *s, xo_item *items, size_t n, const xo_spec *spe
         st = run_set(&r, set, n, 0);
     xo_error e;
     xo_error_save(&e);
-    for (size_t i = 0; i < n && r.all && st == XONCE_OK; i++)
-        if (r.all[i].left && r.all[i].twin == SIZE_MAX)
+    /* a record that a handler committed without its effects would pass for a duplicate next time: that one is written whatever became of the others */
+    for (size_t i = 0; i < n && r.all; i++)
+        if (r.all[i].left && r.all[i].twin == SIZE_MAX && (st == XONCE_OK || r.all[i].claim_stands))
             xo_finish_left(&r, &r.all[i]);
     for (size_t i = 0; i < n && r.all && st == XONCE_OK; i++)
         if (r.all[i].left && r.all[i].twin != SIZE_MAX)
@@ -197,6 +198,8 @@ static xonce_status run_public(xonce_store *s, const xonce_message *const *m, si
         return xo_nomem();
     for (size_t i = 0; i < n; i++)
         items[i].m = m[i];
+    xo_error before;
+    xo_error_save(&before);
     xonce_status st = xo_run(s, items, n, spec);
     for (size_t i = 0; i < n; i++) {
         what[i] = items[i].outcome;
@@ -205,6 +208,8 @@ static xonce_status run_public(xonce_store *s, const xonce_message *const *m, si
             st = xo_error_restore(&items[i].error);
     }
     free(items);
+    if (st == XONCE_OK) /* what went wrong on the way is nobody's concern */
+        xo_error_restore(&before);
     return st;
 }
 

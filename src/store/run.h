@@ -11,6 +11,7 @@ typedef struct {
     int left;               /* it leaves the batch, by the verdict */
     xonce_verdict verdict;
     int claim_stands;       /* a handler committed its claim without (all of) its effects: never a duplicate */
+    int asked;              /* after a handler ended the transaction: is its claim committed? 1, 0, -1 when nobody could say */
     int maybe;              /* an unknown COMMIT may have applied it: a refused claim then is ours */
     int ran;                /* its handler returned in this attempt */
     size_t twin;            /* member whose outcome it takes, SIZE_MAX */
@@ -25,6 +26,7 @@ typedef struct {
     xonce_tx tx;
     int savepoints;         /* a savepoint around each message in this attempt */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
+    size_t safe;            /* those that ran before this one were sent before any handler could end the transaction; SIZE_MAX: nobody was */
 } xo_runner;
 
 typedef enum {
@@ -41,14 +43,18 @@ typedef enum {
 xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n);
 
 /* leave.c */
-/* Takes a member (and its twins, and in ordered mode all behind it in its lane) out, judging the thread's last error when sql_failed. FATAL when that error means that no message can succeed, else WITHOUT. */
+/* All of these take a member's twins along, and in ordered mode all behind it in its lane, in whatever part of a split batch they are. */
+/* Takes a member out, judging the thread's last error when sql_failed. FATAL when that error means that no message can succeed, else WITHOUT. */
 xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql_failed);
-/* Takes one out (in ordered mode with its lane behind it) because of the last error, which is not its handler's fault. */
-void xo_leave_deferred(xo_runner *r, size_t who, int failed_run);
-/* After a transaction that a handler ended: finds out what is committed and settles or takes out. */
+/* Takes one out because of the last error, which is not its handler's fault. One that has left already stays as it is. */
+void xo_leave_deferred(xo_runner *r, size_t who, xonce_verdict verdict, int failed_run);
+/* After a transaction that a handler ended: finds out what is committed and settles or takes out. WITHOUT, SINGLY, or AGAIN when that changed nothing. */
 xo_step xo_leave_escaped(xo_runner *r, const size_t *set, size_t n);
 /* The outcome of one that left: deferred, or written to xonce_rejected. */
 void xo_finish_left(xo_runner *r, xo_member *m);
+
+/* run.c: the pause before another try. */
+void xo_back_off(int tries);
 
 /* reject.c: claim (unless it stands already) and a row in xonce_rejected, in one transaction. XONCE_REJECTED or, when the claim is refused, XONCE_DUPLICATE. */
 xonce_status xo_reject_write(xonce_store *s, xo_claimant *cl, int claim_stands, const char *reason, xonce_outcome *what);

@@ -439,6 +439,19 @@ static xonce_status judge_rollback(scan *c)
     return judge_savepoint(c, i);
 }
 
+/* MySQL's implicit commits. Temporary tables are made and dropped without; UNLOCK TABLES commits only after a LOCK. */
+static int commits_by_itself(const scan *c)
+{
+    static const char *const verbs[] = {"alter",   "analyze", "cache",     "check",  "create", "drop",  "flush",    "grant", "install",
+                                        "lock",    "load",    "optimize",  "rename", "repair", "reset", "truncate", "revoke", "uninstall", NULL};
+    const xo_lex_span *w = c->words;
+    if (c->dialect != XO_DIALECT_MYSQL || !word_in(w, verbs) || c->nwords < 2)
+        return 0;
+    if (word_is(w, "load")) /* LOAD DATA does not */
+        return word_is(&w[1], "index");
+    return !((word_is(w, "create") || word_is(w, "drop")) && word_is(&w[c->nwords > 3 && word_is(&w[1], "or") ? 3 : 1], "temporary"));
+}
+
 static xonce_status judge_kind(scan *c)
 {
     static const char *const plain[] = {"select", "insert", "update", "delete", "replace",
@@ -451,6 +464,7 @@ static xonce_status judge_kind(scan *c)
     if (c->nwords == 0 || w->kind != XO_LEX_WORD)
         return XONCE_OK;
     c->s->returns_rows = word_in(w, rows) || c->returning;
+    c->s->commits = commits_by_itself(c);
     if (word_in(w, plain))
         c->s->kind = XO_STMT_PLAIN;
     else if (word_in(w, control))

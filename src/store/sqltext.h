@@ -46,6 +46,7 @@ typedef struct xo_sql {
     xo_stmt_kind kind;
     int is_insert; /* a plain single-row INSERT ... VALUES (...) without RETURNING or ON clauses: fit for bulk arrays */
     int returns_rows;    /* SELECT, VALUES, TABLE, WITH, or has RETURNING */
+    int commits;         /* MySQL: it commits by itself what was done before it (DDL, LOCK TABLES, GRANT...) */
     unsigned nparams;    /* the highest $n */
     unsigned nplaces;    /* placeholders in text, MySQL: one per mention */
     unsigned *places;    /* places[i]: 0-based parameter of the i-th placeholder */

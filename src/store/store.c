@@ -171,6 +171,10 @@ xonce_status xo_store_try_sql(xonce_store *s, const char *sql)
         xo_sql_free(parsed);
         return xo_fail(XONCE_E_INVALID, "\"%.60s\": transaction control is not for a handler; xonce begins and commits", sql);
     }
+    if (parsed->commits) {
+        xo_sql_free(parsed);
+        return xo_fail(XONCE_E_INVALID, "\"%.60s\": MySQL commits by itself at such a statement; the message's record and its effects would not be one transaction", sql);
+    }
     xo_conn *c = NULL;
     st = xo_pool_get(s->pool, &c);
     if (st == XONCE_OK) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { QUEUE_MAX = 1024, QUEUE_BYTES_MAX = 4 * 1024 * 1024 };
 
@@ -139,12 +140,43 @@ static xonce_status look_up(xonce_tx *tx, const char *sql, size_t n, const xo_sq
     return XONCE_OK;
 }
 
+/* Lends the handle; the queue is empty. Who had it is remembered until the guard has been seen again. */
+static void *lend(xonce_tx *tx)
+{
+    if (!tx->c->lent)
+        tx->lent_first = SIZE_MAX;
+    if (tx->lent_first == SIZE_MAX) {
+        tx->lent_first = tx->item;
+        tx->lent_several = 0;
+    } else if (tx->lent_first != tx->item) {
+        tx->lent_several = 1;
+    }
+    return tx->s->d->native(tx->c);
+}
+
+/* A savepoint of the handler's must be younger than the guard: going back to it would take the guard along. */
+static int sets_savepoint(const xo_sql *sql, xo_dialect_kind kind)
+{
+    xo_lexer l;
+    xo_lex_span w = {.kind = XO_LEX_COMMENT};
+    xo_lex_init(&l, kind, sql->text, strlen(sql->text));
+    while (w.kind == XO_LEX_COMMENT || w.kind == XO_LEX_PLAIN)
+        if (xo_lex_next(&l, &w) != XONCE_OK)
+            return 0;
+    return w.kind == XO_LEX_WORD && w.len == 9 && strncasecmp(w.p, "savepoint", 9) == 0;
+}
+
 /* A statement that may end the transaction by itself (DDL on MySQL, CALL) runs alone, behind the guard savepoint. */
+static int needs_guard(const xonce_tx *tx, const xo_sql *sql)
+{
+    return !tx->c->joined && (sql->kind == XO_STMT_OTHER || (!tx->c->lent && sets_savepoint(sql, tx->s->d->kind)));
+}
+
 static xonce_status arm_guard(xonce_tx *tx, const xo_sql *sql)
 {
-    if (sql->kind != XO_STMT_OTHER || tx->c->joined)
+    if (!needs_guard(tx, sql))
         return XONCE_OK;
-    return tx->s->d->native(tx->c) ? XONCE_OK : xonce_error_last()->code;
+    return lend(tx) ? XONCE_OK : xonce_error_last()->code;
 }
 
 static xonce_status run_one(xonce_tx *tx, const xo_sql *sql, const xonce_value *v)
@@ -189,7 +221,7 @@ xonce_status xonce_exec_values(xonce_tx *tx, const char *sql, const xonce_value 
         return note_failure(tx, tx->item, NULL);
     if (tx->s->d->runs_at_once)
         return run_one(tx, parsed, v);
-    if (parsed->kind == XO_STMT_OTHER) {
+    if (parsed->kind == XO_STMT_OTHER || needs_guard(tx, parsed)) {
         st = flush(tx);
         return st == XONCE_OK ? run_one(tx, parsed, v) : st;
     }
@@ -326,7 +358,7 @@ void *xo_tx_native(xonce_tx *tx, xo_dialect_kind kind)
     }
     if (flush(tx) != XONCE_OK)
         return NULL;
-    void *h = tx->s->d->native(tx->c);
+    void *h = lend(tx);
     if (!h)
         note_failure(tx, tx->item, NULL);
     return h;
@@ -386,6 +418,9 @@ static xonce_status tell_outcome(const xo_claimant *cl, xonce_outcome *what)
         return xo_fail(XONCE_E_INVALID, "message %.64s: another message with this id was applied before (collision=reject)", cl->uniq);
     case XO_CLAIM_STALE:
         return xo_fail(XONCE_E_TIMEOUT, "message %.64s was taken from its source too long ago to be claimed safely: let it come again", cl->uniq);
+    case XO_CLAIM_TAKEN:
+    case XO_CLAIM_WAITS:
+        return xo_fail(XONCE_E_CONFLICT, "another message that is not settled yet has the id %.64s: let this one come again", cl->uniq);
     case XO_CLAIM_NO_ROW:
     case XO_CLAIM_NONE:
         break;
@@ -444,6 +479,8 @@ static xonce_status end_by_hand(xonce_tx *tx, xonce_status st)
 
 xonce_status xonce_tx_commit(xonce_tx *tx)
 {
+    if (tx && tx->busy) /* its own row callback: the query above us still needs it */
+        return check_open(tx, "xonce_tx_commit");
     if (tx && tx->c && tx->c->joined) {
         end_by_hand(tx, XONCE_OK);
         return xo_fail(XONCE_E_INVALID, "xonce_tx_commit: a joined transaction is committed by its owner, after xonce_tx_leave()");
@@ -460,6 +497,8 @@ xonce_status xonce_tx_commit(xonce_tx *tx)
 xonce_status xonce_tx_leave(xonce_tx *tx)
 {
     xonce_status st = check_open(tx, "xonce_tx_leave");
+    if (tx && tx->busy)
+        return st;
     if (st == XONCE_OK && !tx->c->joined)
         st = xo_fail(XONCE_E_INVALID, "xonce_tx_leave: this transaction was not joined; commit it");
     if (st == XONCE_OK)
@@ -471,6 +510,10 @@ void xonce_tx_rollback(xonce_tx *tx)
 {
     if (!tx)
         return;
+    if (tx->busy) {
+        tx->dead = 1;
+        return;
+    }
     xo_tx_close(tx, 1);
     free(tx);
 }

@@ -16,6 +16,10 @@ fi
 XONCE_SERVERS_DIR=$(servers_new_dir) || exit 1
 export XONCE_SERVERS_DIR
 trap servers_end EXIT
+# should this process be SIGKILLed, somebody must still end the servers
+setsid "$BASH" -c '. "$1"; while servers_runs "$2"; do read -rt 1 <> <(:) || :; done; servers_end' watch "$(cd "$(dirname "$0")" && pwd)/servers.sh" $$ \
+    </dev/null >/dev/null 2>&1 &
+disown
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 [ -z "${XONCE_TEST_MYSQL_URI:-}" ] || export XONCE_TEST_MYSQL2_URI=$XONCE_TEST_MYSQL_URI

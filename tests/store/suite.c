@@ -155,6 +155,50 @@ void end_transaction_natively(xonce_tx *tx, const char *text)
     }
 }
 
+void run_native(void *native, const char *text)
+{
+    if (on == ON_POSTGRES) {
+        PGresult *r = PQexec(native, text);
+        ck_assert_msg(PQresultStatus(r) == PGRES_COMMAND_OK, "%s: %s", text, PQerrorMessage(native));
+        PQclear(r);
+    } else if (on == ON_MYSQL) {
+        ck_assert_msg(mysql_query(native, text) == 0, "%s: %s", text, mysql_error(native));
+    } else {
+        ck_assert_msg(sqlite3_exec(native, text, NULL, NULL, NULL) == SQLITE_OK, "%s: %s", text, sqlite3_errmsg(native));
+    }
+}
+
+void *connect_native(void)
+{
+    if (on == ON_POSTGRES) {
+        PGconn *c = PQconnectdb(store_uri);
+        ck_assert_int_eq(PQstatus(c), CONNECTION_OK);
+        return c;
+    }
+    if (on == ON_MYSQL) {
+        xo_uri u;
+        ck_assert_int_eq(xo_uri_parse(&u, store_uri), XONCE_OK);
+        MYSQL *c = mysql_init(NULL);
+        const char *db = u.path && *u.path == '/' ? u.path + 1 : u.path;
+        ck_assert_msg(mysql_real_connect(c, *u.host ? u.host : NULL, u.user, u.password, db, (unsigned)u.port, xo_uri_query(&u, "socket"), 0) != NULL, "%s", mysql_error(c));
+        xo_uri_free(&u);
+        return c;
+    }
+    sqlite3 *c = NULL;
+    ck_assert_int_eq(sqlite3_open(store_uri + strlen("sqlite:"), &c), SQLITE_OK);
+    return c;
+}
+
+void disconnect_native(void *c)
+{
+    if (on == ON_POSTGRES)
+        PQfinish(c);
+    else if (on == ON_MYSQL)
+        mysql_close(c);
+    else
+        sqlite3_close(c);
+}
+
 static int skip(const char *what, const char *package)
 {
     printf("1..0 # SKIP %s is not set: no %s (Debian package %s)\n", what, package, package);
@@ -188,6 +232,8 @@ int main(void)
     srunner_add_suite(sr, suite_escapes());
     srunner_add_suite(sr, suite_rejects());
     srunner_add_suite(sr, suite_refusals());
+    srunner_add_suite(sr, suite_breakers());
+    srunner_add_suite(sr, suite_corners());
     srunner_set_fork_status(sr, CK_NOFORK); /* threads, client libraries and sanitizers do not like fork */
     srunner_set_tap(sr, "-");
     srunner_run_all(sr, CK_SILENT);

@@ -29,6 +29,9 @@ int64_t records(void);
 int64_t rejected(void);
 xonce_outcome once(xonce_store *s, const char *id, const char *body);
 void end_transaction_natively(xonce_tx *tx, const char *text);   /* runs text through the native handle */
+void *connect_native(void);                                      /* a user's own connection, or the test fails */
+void run_native(void *native, const char *text);
+void disconnect_native(void *native);
 
 Suite *suite_claims(void);
 Suite *suite_batches(void);
@@ -36,4 +39,6 @@ Suite *suite_concurrency(void);
 Suite *suite_escapes(void);
 Suite *suite_rejects(void);
 Suite *suite_refusals(void);
+Suite *suite_breakers(void);
+Suite *suite_corners(void);
 #endif

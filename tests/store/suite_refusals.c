@@ -35,50 +35,6 @@ START_TEST(a_lagging_sequence_is_an_error)
 }
 END_TEST
 
-static void run_native(void *native, const char *text)
-{
-    if (on == ON_POSTGRES) {
-        PGresult *r = PQexec(native, text);
-        ck_assert_msg(PQresultStatus(r) == PGRES_COMMAND_OK, "%s: %s", text, PQerrorMessage(native));
-        PQclear(r);
-    } else if (on == ON_MYSQL) {
-        ck_assert_msg(mysql_query(native, text) == 0, "%s: %s", text, mysql_error(native));
-    } else {
-        ck_assert_msg(sqlite3_exec(native, text, NULL, NULL, NULL) == SQLITE_OK, "%s: %s", text, sqlite3_errmsg(native));
-    }
-}
-
-static void *connect_native(void)
-{
-    if (on == ON_POSTGRES) {
-        PGconn *c = PQconnectdb(store_uri);
-        ck_assert_int_eq(PQstatus(c), CONNECTION_OK);
-        return c;
-    }
-    if (on == ON_MYSQL) {
-        xo_uri u;
-        ck_assert_int_eq(xo_uri_parse(&u, store_uri), XONCE_OK);
-        MYSQL *c = mysql_init(NULL);
-        const char *db = u.path && *u.path == '/' ? u.path + 1 : u.path;
-        ck_assert_msg(mysql_real_connect(c, *u.host ? u.host : NULL, u.user, u.password, db, (unsigned)u.port, xo_uri_query(&u, "socket"), 0) != NULL, "%s", mysql_error(c));
-        xo_uri_free(&u);
-        return c;
-    }
-    sqlite3 *c = NULL;
-    ck_assert_int_eq(sqlite3_open(store_uri + strlen("sqlite:"), &c), SQLITE_OK);
-    return c;
-}
-
-static void disconnect_native(void *c)
-{
-    if (on == ON_POSTGRES)
-        PQfinish(c);
-    else if (on == ON_MYSQL)
-        mysql_close(c);
-    else
-        sqlite3_close(c);
-}
-
 static void make_swallowing_trigger(void)
 {
     void *c = connect_native(); /* a trigger's body is more than one statement to our lexer */

@@ -371,6 +371,38 @@ START_TEST(statement_kinds)
 }
 END_TEST
 
+START_TEST(implicit_commits)
+{
+    static const struct {
+        xo_dialect_kind dialect;
+        const char *text;
+        int commits;
+    } all[] = {
+        {MY, "CREATE TABLE t (a int)", 1},
+        {MY, "create or replace view v as select 1", 1},
+        {MY, "/* x */ TRUNCATE t", 1},
+        {MY, "DROP TABLE t", 1},
+        {MY, "LOCK TABLES t WRITE", 1},
+        {MY, "GRANT ALL ON t TO u", 1},
+        {MY, "LOAD INDEX INTO CACHE t", 1},
+        {MY, "CREATE TEMPORARY TABLE t (a int)", 0},
+        {MY, "CREATE OR REPLACE TEMPORARY TABLE t (a int)", 0},
+        {MY, "DROP TEMPORARY TABLE t", 0},
+        {MY, "LOAD DATA INFILE 'f' INTO TABLE t", 0},
+        {MY, "INSERT INTO t VALUES ('truncate')", 0},
+        {MY, "CALL p()", 0},
+        {PG, "CREATE TABLE t (a int)", 0},
+        {LITE, "DROP TABLE t", 0},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        xo_sql *s = NULL;
+        ck_assert_int_eq(xo_sql_make(&s, all[i].dialect, all[i].text), XONCE_OK);
+        ck_assert_msg(s->commits == all[i].commits, "%s", all[i].text);
+        xo_sql_free(s);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sqltext");
@@ -382,6 +414,7 @@ int main(void)
     tcase_add_test(tc, refused_text);
     tcase_add_test(tc, length_is_bounded);
     tcase_add_test(tc, statement_kinds);
+    tcase_add_test(tc, implicit_commits);
     suite_add_tcase(suite, tc);
     SRunner *sr = srunner_create(suite);
     srunner_set_tap(sr, "-");
