@@ -271,8 +271,11 @@ static char *mask_authority(const char *text, size_t *query_at)
         if (colon) {
             xo_buf_add(&b, text, (size_t)(colon + 1 - text));
             xo_buf_str(&b, "***");
-            behind = at > query ? b.len : SIZE_MAX; /* or that '?' began a query */
             rest = at;
+            if (at > query) { /* or that '?' did begin a query, and the '@' is in a value: then all is hidden */
+                behind = b.len;
+                rest = memchr(query, '=', (size_t)(at - query)) ? "" : at;
+            }
         }
     }
     xo_buf_str(&b, rest);

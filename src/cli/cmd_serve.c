@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "endpoint/endpoint.h"
+#include "proto/properties.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,8 @@ static int run(const xo_usage *u, arguments *a)
         return xo_args_wrong(u, "--listen and --data are needed");
     if (!a->tls_cert != !a->tls_key)
         return xo_args_wrong(u, "--tls-cert and --tls-key go together");
+    if (*a->instance && xo_check_url_name("--instance", a->instance) != XONCE_OK)
+        return xo_args_wrong(u, "%s", xonce_error_last()->text);
     if (parse_faults(a, &o.faults) != XONCE_OK)
         return xo_args_wrong(u, "%s", xonce_error_last()->text);
     if (!a->no_auth) {

@@ -71,6 +71,12 @@ static void safe_message(xo_buf *out, const char *message, const xo_open_options
 
 /* ---- connecting ---- */
 
+static void drop_notice(void *arg, const PGresult *r)
+{
+    (void)arg;
+    (void)r;
+}
+
 /* Lets a connection attempt come to its end; 0 when the time is up. Its errors carry SQLSTATEs, which the blocking call
  * hides. */
 static int poll_connection(PGconn *pg, int64_t deadline)
@@ -121,8 +127,10 @@ static xonce_status fail_connect(PGconn *pg, const xo_open_options *o, int in_ti
     if (strncmp(state, "28", 2) == 0 || strcmp(state, "42501") == 0 || PQconnectionNeedsPassword(pg)) {
         code = XONCE_E_AUTH;
         cls = XO_SQL_SETUP;
-    } else if (strcmp(state, "3D000") == 0 ||
-               strncmp(message, "invalid ", 8) == 0) { /* such a database, or such a parameter's value */
+    } else if (strcmp(state, "3D000") == 0) { /* no such database */
+        code = XONCE_E_SQL;
+        cls = XO_SQL_SETUP;
+    } else if (strncmp(message, "invalid ", 8) == 0) { /* a parameter's value */
         code = XONCE_E_INVALID;
         cls = XO_SQL_SETUP;
     }
@@ -180,6 +188,7 @@ static xonce_status connect_to(PGconn **out, const xo_open_options *o)
     pg = PQconnectStartParams(names, values, 1);
     if (!pg)
         return xo_nomem();
+    (void)PQsetNoticeReceiver(pg, drop_notice, NULL); /* libpq's own prints to stderr */
     if (PQstatus(pg) != CONNECTION_BAD)
         in_time = poll_connection(pg, xo_mono_ms() + ms);
     if (PQstatus(pg) != CONNECTION_OK && hosts > 1) {

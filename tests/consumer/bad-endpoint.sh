@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Endpoints that refuse, lie, break off or are not there: each with a clear error, and afterwards every message is applied once.
+# Endpoints that refuse, that are not there, whose clock is off or that fail now and then: each with a clear error, and afterwards every message is applied once.
 . "${TOP_SRCDIR:?}/tests/consumer/badlib.sh"
 make_store
 start_endpoint serve
@@ -24,6 +24,7 @@ ALIBABA_CLOUD_ACCESS_KEY_ID=somebody refused 1 'InvalidAccessKeyId.*ALIBABA_CLOU
 # ---- addresses ----
 FROM=http://no-such-host.invalid refused 1 'no-such-host.invalid: the host is not known' "an unknown host" consume orders GID_bad --sql "$GOOD"
 FROM=http://127.0.0.1:1 refused 1 '127.0.0.1:1: cannot connect.*check that the endpoint runs' "a port where nobody listens" consume orders GID_bad --sql "$GOOD"
+refused 1 'cannot connect' "--print from there" timeout 60 "$x" consume --from http://127.0.0.1:1 --topic orders --group GID_bad --print --exit-when-idle 1s
 FROM=http://user:marker-password@127.0.0.1:1 refused 2 'no user or password' "credentials in --from" consume orders GID_bad --sql "$GOOD"
 FROM='http://127.0.0.1:1?secret=marker-password' refused 2 'only \?instance=' "something else in --from" consume orders GID_bad --sql "$GOOD"
 FROM=http://127.0.0.1:99999 refused 2 'port 99999' "a port that cannot be" consume orders GID_bad --sql "$GOOD"
@@ -33,45 +34,6 @@ FROM=$SERVE_URL?instance=MQ_INST_other refused 1 'TopicNotExist.*instance' "anot
 refused 2 'topic a/b: byte 0x2f' "a topic that no URL can carry" consume a/b GID_bad --sql "$GOOD"
 all_once orders 0 "until now no message was applied"
 nothing_lost orders 20 "after all this"
-
-# ---- answers that are none: the first two with messages are spoiled on the way, then all of them ----
-printf 'http.timeout = 1s\nhttp.wait = 1s\nhttp.polls = 1\n' >quick.conf
-declare -A wanted=([garbage]='not HTTP' [page]='document type' [cut]='broke off' [silent]='no complete answer in time' [malformed]='not well-formed' [endless]='larger than'
-    [bomb]='document type' [empty]='' [other]='unexpected: html' [digest]='MessageBodyMD5' [nohandle]='ReceiptHandle' [nothing]='empty XML')
-start_mangle() {
-    local line
-    start "$1" "$TOP_BUILDDIR/tests/consumer/mangle" "${SERVE_URL#http://}" "${@:2}" || bail "no mangle"
-    line=$(wait_for_line 20 "$1.out" '^listening on ') || bail "no mangle"
-    MANGLE_URL=http://${line#listening on }
-}
-# spoiled NAME HOW GROUP: a consumer behind it, its status in NAME.status
-spoiled() { (FROM=$MANGLE_URL INTO=sqlite:$T/$2.db IDLE=${IDLE:-2500ms} consume "$2" "$3" --sql "$GOOD" --config quick.conf >"$1.out" 2>"$1.err" </dev/null; echo $? >"$1.status") & }
-for how in "${!wanted[@]}"; do
-    feed "$how" 10
-    cp shop.db "$how.db"
-    sqlite "$how.db" "DELETE FROM done; DELETE FROM transaction_record" # its own file: they run side by side
-    start_mangle "proxy-$how" GET "$how" 2
-    IDLE=$([ "$how" = silent ] && echo 6s || echo 2500ms) spoiled "some-$how" "$how" GID_some
-    start_mangle "all-proxy-$how" GET "$how"
-    spoiled "all-$how" "$how" GID_all
-done
-wait
-for how in "${!wanted[@]}"; do
-    is "$(cat "some-$how.status")" 0 "$how: it goes on when the answers are good again"
-    like "$(cat "some-$how.err")" "${wanted[$how]}" "$how: what was wrong is told"
-    is "$(sqlite "$how.db" "SELECT COUNT(*), COUNT(DISTINCT body) FROM done")" "10|10" "$how: each message is applied once"
-    is "$(cat "all-$how.status")" "$([ "$how" = empty ] && echo 0 || echo 1)" "$how: for ever"
-done
-
-# ---- lost answers to acknowledgements and to a send ----
-feed acks 10
-start_mangle ack-proxy DELETE cut 2
-FROM=$MANGLE_URL nothing_lost acks 10 "answers to acknowledgements are cut"
-start_mangle send-proxy POST garbage 1
-out=$(seq 1 5 | "$x" send --to "$MANGLE_URL" "${endpoint[@]}" --topic unsure --parallel 1 2>err)
-is "$?/$out" "1/sent 0" "a send whose answer is garbage is not counted, nor sent again"
-like "$(cat err)" 'line 1: .*not HTTP' "its line is told"
-nothing_lost unsure 1 "the endpoint had taken it"
 
 # ---- faults of the endpoint itself: a clock that is off, errors and cut answers ----
 feed clock 5

@@ -27,3 +27,16 @@ endif
 EXTRA_DIST += tests/consumer/cli.sh tests/consumer/serve.sh
 tests_consumer_test_lane_SOURCES = tests/consumer/test_lane.c
 tests_consumer_test_lane_LDADD = $(CORE_LIBS)
+
+# bad input; mangle spoils answers on their way
+if WITH_PROGRAM
+check_PROGRAMS += tests/consumer/mangle
+if WITH_SQLITE
+TESTS += tests/consumer/bad-input.sh tests/consumer/bad-handler.sh tests/consumer/bad-rejected.sh tests/consumer/bad-endpoint.sh tests/consumer/bad-answers.sh tests/consumer/bad-sqlite.sh \
+	tests/consumer/tls.sh
+endif
+INTEROP_TESTS += tests/consumer/bad-postgres.sh tests/consumer/bad-mysql.sh
+endif
+tests_consumer_mangle_SOURCES = tests/consumer/mangle.c
+EXTRA_DIST += tests/consumer/badlib.sh tests/consumer/bad-input.sh tests/consumer/bad-handler.sh tests/consumer/bad-rejected.sh tests/consumer/bad-endpoint.sh tests/consumer/bad-answers.sh \
+	tests/consumer/tls.sh tests/consumer/bad-store.sh tests/consumer/bad-postgres.sh tests/consumer/bad-mysql.sh tests/consumer/bad-sqlite.sh

@@ -85,9 +85,15 @@ kill_consumers() {
     for point in $FAILPOINTS; do
         XONCE_FAILPOINTS="$point=crash@$((RANDOM % 3 + 1))" consumer "a-$point" "${extra[@]}"
         a=$STARTED
-        feed "$part"
-        if wait_for 30 gone "$a"; then points=$((points + 1)); else note "failpoint $point was not reached"; fi
+        # a few messages at a time: B, which runs already, takes all that is there while A still starts, and leaves it only duplicates
+        before=$FED
+        for ((i = 1; i <= 4; i++)); do
+            feed $((part / 4))
+            wait_for 10 gone "$a" && break
+        done
+        if gone "$a"; then points=$((points + 1)); else note "failpoint $point was not reached"; fi
         stop "$a" KILL
+        feed $((before + part - FED))
     done
     for ((i = 1; i <= RANDOM_KILLS; i++)); do
         before=$(applied)

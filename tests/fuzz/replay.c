@@ -5,53 +5,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BIGGEST = 1 << 20, CUT_BELOW = 4096 };
+enum { BIGGEST = 1 << 20, CUT_BELOW = 1024 };
 
-static uint8_t *read_file(const char *path, size_t *n)
+/* 1 when it was run. */
+static int replay_file(const fuzz_target *t, const char *path)
 {
     FILE *f = fopen(path, "rb");
-    uint8_t *p = malloc(BIGGEST);
-    if (!f || !p) {
-        free(p);
-        if (f) {
-            fclose(f);
+    uint8_t *p = f ? malloc(BIGGEST) : NULL;
+    if (p) {
+        size_t n = fread(p, 1, BIGGEST, f);
+        for (size_t cut = 0; cut < n && cut < CUT_BELOW; cut++) {
+            t->fn(p, cut);
         }
-        return NULL;
+        t->fn(p, n);
+        free(p);
     }
-    *n = fread(p, 1, BIGGEST, f);
-    fclose(f);
-    return p;
+    if (f) {
+        fclose(f);
+    }
+    return p != NULL;
 }
 
-/* The number of files, -1 when there is something wrong with the folder. */
+/* The number of files; 0 when something is wrong with one of them or with the folder. */
 static int replay(const fuzz_target *t, const char *corpus)
 {
     char path[1024];
     snprintf(path, sizeof(path), "%s/%s", corpus, t->name);
     DIR *d = opendir(path);
-    int files = 0;
-    for (struct dirent *e; d && (e = readdir(d));) {
-        size_t n;
-        if (e->d_name[0] == '.') {
-            continue;
+    int files = 0, good = 1;
+    for (struct dirent *e; d && good && (e = readdir(d));) {
+        if (e->d_name[0] != '.') {
+            snprintf(path, sizeof(path), "%s/%s/%s", corpus, t->name, e->d_name);
+            printf("# %s\n", path); /* the last one told is the one that ends the test */
+            fflush(stdout);
+            good = replay_file(t, path);
+            files++;
         }
-        snprintf(path, sizeof(path), "%s/%s/%s", corpus, t->name, e->d_name);
-        uint8_t *p = read_file(path, &n);
-        if (!p) {
-            closedir(d);
-            return -1;
-        }
-        t->fn(p, n);
-        for (size_t cut = 0; cut < n && n < CUT_BELOW; cut++) {
-            t->fn(p, cut);
-        }
-        free(p);
-        files++;
     }
     if (d) {
         closedir(d);
     }
-    return d && files ? files : -1;
+    return good ? files : 0;
 }
 
 int main(void)
@@ -63,9 +57,9 @@ int main(void)
     printf("1..%zu\n", fuzz_count);
     for (size_t i = 0; i < fuzz_count; i++) {
         int files = replay(&fuzz_targets[i], corpus);
-        printf("%sok %zu - %s: %d files\n", files > 0 ? "" : "not ", i + 1, fuzz_targets[i].name, files);
+        printf("%sok %zu - %s: %d files\n", files ? "" : "not ", i + 1, fuzz_targets[i].name, files);
         fflush(stdout);
-        failed += files <= 0;
+        failed += !files;
     }
     return failed != 0;
 }

@@ -314,7 +314,7 @@ START_TEST(wrong_uris_are_told_without_the_password)
     (void)snprintf(where, sizeof(where), "postgresql://nobody_here:s3cret%s", at);
     refused(where, XONCE_E_AUTH, "nobody_here");
     (void)snprintf(where, sizeof(where), "postgresql://xonce:xonce@127.0.0.1:%s/no_such_db", port);
-    refused(where, XONCE_E_INVALID, "no_such_db");
+    refused(where, XONCE_E_SQL, "no_such_db");
     refused("postgresql://xonce:s3cret@no-such-host.invalid/x", XONCE_E_CONNECT, "no-such-host.invalid");
     refused("postgresql://xonce:s3cret@127.0.0.1:1/x", XONCE_E_CONNECT, "127.0.0.1");
     refused("postgresql://xonce:s3cret/with@127.0.0.1/x", XONCE_E_INVALID, "***");

@@ -293,7 +293,7 @@ START_TEST(masked_uris_hold_no_secret)
         {"mysql:/u:hunter2@h//db", "mysql:***@h//db"},
         {"u:hunter2@h/db", "u:***@h/db"},
         {"mysql://u:hun?ter2@h/db?password=hunter2", "mysql://u:***@h/db?password=***"},
-        {"mysql:x?a=b@c&password=hunter2", "mysql:***@c&password=***"},
+        {"postgresql://h1:1,h2:2/db?password=hun@ter2&x=y", "postgresql://h1:***"},
         {"sqlite:f?token=hunter2&of=http://u:hunter2@h", "sqlite:f?token=***&of=http://u:***@h"},
         {"http://h/?a-name-that-is-longer-than-any-one-that-a-human-would-give-password=hunter2",
          "http://h/?a-name-that-is-longer-than-any-one-that-a-human-would-give-password=***"},
