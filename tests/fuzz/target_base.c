@@ -84,28 +84,50 @@ void fuzz_setting(const uint8_t *p, size_t n)
 
 /* ---- URIs ---- */
 
-/* A secret of some length without a '*', which stands in the text once and as it is, is nowhere in what is shown. */
-static int hidden(const char *text, const char *shown, const char *secret)
+/* A secret of some length without a '*', which stands in the first n bytes of the text as it is with these marks around it, and nowhere else, is not in
+   what is shown. */
+static int hidden(const char *text, size_t n, const char *shown, const char *before, const char *secret, const char *after)
 {
-    const char *at = secret && strlen(secret) >= 8 && !strchr(secret, '*') ? strstr(text, secret) : NULL;
-    return !at || strstr(at + 1, secret) || !strstr(shown, secret);
+    char *whole = xo_printf("%s%s%s", before, secret, after), *found = whole ? memmem(text, n, whole, strlen(whole)) : NULL;
+    const char *at = found ? found + strlen(before) : NULL;
+    free(whole);
+    return !at || strlen(secret) < 8 || strchr(secret, '*') || strstr(text, secret) != at || strstr(at + 1, secret) || !strstr(shown, secret);
+}
+
+/* A name with '@' may have been taken for the end of a password, and is not shown then. */
+static int is_secret(const char *name)
+{
+    static const char *const parts[] = {"passw", "pwd", "secret", "token", "signature", "access"};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (strcasestr(name, parts[i])) {
+            return !strchr(name, '@');
+        }
+    }
+    return 0;
+}
+
+static void check_shown(const xo_uri *u, const char *text, const char *mask)
+{
+    size_t front = strlen(u->scheme) + 1; /* up to the path */
+    front += strncmp(text + front, "//", 2) == 0 ? 2 + strcspn(text + front + 2, "/?#") : 0;
+    PROMISE(!u->password || hidden(text, front, mask, ":", u->password, "@"));
+    for (size_t i = 0; i < u->nquery; i++) {
+        if (is_secret(u->query[i].name)) {
+            char *before = xo_printf("%s=", u->query[i].name);
+            PROMISE(before && hidden(text, strlen(text), mask, before, u->query[i].value, ""));
+            free(before);
+        }
+    }
 }
 
 void fuzz_uri(const uint8_t *p, size_t n)
 {
-    static const char *const secrets[] = {"passw", "pwd", "secret", "token", "signature", "access"};
     char *s = fuzz_text(p, n), *mask = xo_uri_mask(s);
     xo_uri u, shown;
     PROMISE(mask);
     if (xo_uri_parse(&u, s) == XONCE_OK) {
         PROMISE(u.scheme && u.scheme[0] && u.host && u.path && u.port >= 0 && u.port <= 65535);
-        PROMISE(hidden(s, mask, u.password));
-        for (size_t i = 0; i < u.nquery; i++) {
-            for (size_t k = 0; k < sizeof(secrets) / sizeof(secrets[0]); k++) {
-                /* a name with '@' may have been taken for the end of a password, and is not shown then */
-                PROMISE(!strcasestr(u.query[i].name, secrets[k]) || strchr(u.query[i].name, '@') || hidden(s, mask, u.query[i].value));
-            }
-        }
+        check_shown(&u, s, mask);
         if (u.password && !strchr(u.path, '@')) { /* what is shown is a URI, too */
             PROMISE(xo_uri_parse(&shown, mask) == XONCE_OK && shown.password && strcmp(shown.password, "***") == 0);
             PROMISE(strcmp(shown.user, u.user) == 0);
