@@ -58,6 +58,18 @@ static void print_range(const xo_config_key *k)
     }
 }
 
+static void print_aliases(const char *aliases)
+{
+    printf(" \\fR(");
+    for (const char *p = aliases; *p; p++) {
+        if (*p == '|')
+            printf(", ");
+        else
+            putchar(*p);
+    }
+    printf(")");
+}
+
 static void print_page(void)
 {
     printf(".\\\" Made by docs/confpage.c from the table of configuration keys; `make manual` writes it.\n.TH XONCE.CONF 5 \"\" \"xonce %s\" \"xonce\"\n"
@@ -71,7 +83,7 @@ static void print_page(void)
         printf(".TP\n.B ");
         print_troff(k->key);
         if (k->alias)
-            printf(" \\fR(%s)", k->alias);
+            print_aliases(k->alias);
         printf("\n");
         print_troff(k->sentence);
         printf("\n.br\n");

@@ -42,6 +42,20 @@ void xonce_config_free(xonce_config *c)
     }
 }
 
+/* aliases: "a|b" */
+static int is_alias(const char *aliases, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *p = aliases; p && *p;) {
+        size_t n = strcspn(p, "|");
+        if (n == len && memcmp(p, name, n) == 0) {
+            return 1;
+        }
+        p += n + (p[n] == '|');
+    }
+    return 0;
+}
+
 /* The position in the table; xo_config_count when there is none. */
 static size_t find(const char *name, int *by_alias)
 {
@@ -50,7 +64,7 @@ static size_t find(const char *name, int *by_alias)
             *by_alias = 0;
             return i;
         }
-        if (xo_config_keys[i].alias && strcmp(xo_config_keys[i].alias, name) == 0) {
+        if (is_alias(xo_config_keys[i].alias, name)) {
             *by_alias = 1;
             return i;
         }
@@ -58,19 +72,38 @@ static size_t find(const char *name, int *by_alias)
     return xo_config_count;
 }
 
+enum { MOST_NAMES = 256 };
+
+/* Each of "a|b" for itself. */
+static size_t add_names(xo_arena *memory, const char *words, const char **names, size_t n)
+{
+    for (const char *p = words; p && *p && n < MOST_NAMES;) {
+        size_t len = strcspn(p, "|");
+        names[n] = xo_arena_dup(memory, p, len);
+        n += names[n] != NULL;
+        p += len + (p[len] == '|');
+    }
+    return n;
+}
+
 static xonce_status unknown_key(const char *name)
 {
-    const char *near = NULL, **names = xo_calloc(2 * xo_config_count, sizeof(*names));
-    if (names) {
-        for (size_t i = 0; i < xo_config_count; i++) {
-            names[i] = xo_config_keys[i].key;
-            names[xo_config_count + i] = xo_config_keys[i].alias;
-        }
-        near = xo_nearest(name, names, 2 * xo_config_count);
-        free(names);
+    const char *elsewhere = xo_config_elsewhere(name);
+    if (elsewhere) {
+        return xo_fail(XONCE_E_INVALID, "%s is no setting here: %s", name, elsewhere);
     }
-    return near ? xo_fail(XONCE_E_INVALID, "there is no setting \"%.60s\"; did you mean \"%s\"?", name, near)
-                : xo_fail(XONCE_E_INVALID, "there is no setting \"%.60s\"; xonce.conf(5) lists them", name);
+    xo_arena memory = {0};
+    const char *names[MOST_NAMES], *near;
+    size_t n = 0;
+    for (size_t i = 0; i < xo_config_count; i++) {
+        n = add_names(&memory, xo_config_keys[i].key, names, n);
+        n = add_names(&memory, xo_config_keys[i].alias, names, n);
+    }
+    near = xo_nearest(name, names, n);
+    xonce_status st = near ? xo_fail(XONCE_E_INVALID, "there is no setting \"%.60s\"; did you mean \"%s\"?", name, near)
+                           : xo_fail(XONCE_E_INVALID, "there is no setting \"%.60s\"; xonce.conf(5) lists them", name);
+    xo_arena_free(&memory);
+    return st;
 }
 
 static xonce_status parse_integer(const char *text, int64_t *out)

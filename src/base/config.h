@@ -4,7 +4,7 @@
 #include "base/error.h"
 typedef enum { XO_T_TEXT, XO_T_INT, XO_T_DURATION /* ms */, XO_T_SIZE /* bytes, k M G */, XO_T_BOOL, XO_T_CHOICE } xo_type;
 typedef struct {
-    const char *key, *alias;     /* alias: the Java SDK's property, NULL when it has none */
+    const char *key, *alias;     /* alias: the Java clients' properties, "a|b"; NULL when they have none */
     xo_type type;
     const char *unit;            /* of a bare number: "ms", "s"; NULL otherwise */
     int64_t min, max;
@@ -16,6 +16,8 @@ typedef struct {
 } xo_config_key;
 extern const xo_config_key xo_config_keys[];
 extern const size_t xo_config_count;
+/* What became of a property of the Java clients that is no setting here; NULL when the name is none of theirs. */
+const char *xo_config_elsewhere(const char *name);
 /* Getters: cfg may be NULL (all defaults). Keys are literals of ours: an unknown one is a bug and yields the zero value. */
 const char *xo_config_text(const xonce_config *cfg, const char *key);   /* NULL when unset */
 int64_t xo_config_int(const xonce_config *cfg, const char *key);        /* INT, DURATION, SIZE, BOOL; CHOICE gives its index */

@@ -1,5 +1,6 @@
 /* The configuration keys: the one place that knows them. */
 #include "base/config.h"
+#include <string.h>
 
 #define MS(n) INT64_C(n)
 #define SECONDS(n) (INT64_C(n) * 1000)
@@ -15,13 +16,13 @@
 #define CHOICE(k, list, def, text) {k, NULL, XO_T_CHOICE, NULL, 0, 0, def, list, text, 0, NULL}
 
 const xo_config_key xo_config_keys[] = {
-    INT("workers", "ConsumeThreadNums", 1, 1000, "4", "Threads that run handlers."),
-    INT("batch.max", "ConsumeMessageBatchMaxSize", 1, 1024, "32", "Most messages in one transaction."),
+    INT("workers", "ConsumeThreadNums|consumeThreadMax", 1, 1000, "4", "Threads that run handlers."),
+    INT("batch.max", "ConsumeMessageBatchMaxSize|consumeMessageBatchMaxSize", 1, 1024, "32", "Most messages in one transaction."),
     {"batch.linger", "BatchConsumeMaxAwaitDurationInSeconds", XO_T_DURATION, "ms", 0, SECONDS(450), "0", NULL,
      "How long a worker waits for a batch to fill; 0 = it takes what is there.", 0, "s"},
-    INT("attempts", "MaxReconsumeTimes", 1, 280, "16", "At this many deliveries a failing message is rejected."),
-    DURATION("suspend", "suspendTimeMillis", 10, SECONDS(30), "1s", "First pause of an ordered lane after a handler asked to retry; it doubles up to 30s."),
-    {"handler.timeout", "ConsumeTimeout", XO_T_DURATION, "ms", SECONDS(1), HOURS(3), "15m", NULL,
+    INT("attempts", "MaxReconsumeTimes|maxReconsumeTimes", 1, 280, "16", "At this many deliveries a failing message is rejected."),
+    DURATION("suspend", "suspendTimeMillis|suspendCurrentQueueTimeMillis", 10, SECONDS(30), "1s", "First pause of an ordered lane after a handler asked to retry; it doubles up to 30s."),
+    {"handler.timeout", "ConsumeTimeout|consumeTimeout", XO_T_DURATION, "ms", SECONDS(1), HOURS(3), "15m", NULL,
      "How long a handler may hold a transaction before the database ends it and the message comes again.", 0, "m"},
     INT("buffer.messages", "maxCachedMessageAmount", 100, 50000, "5000", "Most messages in memory."),
     {"buffer.size", "maxCachedMessageSizeInMiB", XO_T_SIZE, NULL, MIB(16), MIB(2048), "512M", NULL, "Most bytes of message bodies in memory.", 0, "M"},
@@ -36,17 +37,85 @@ const xo_config_key xo_config_keys[] = {
     CHOICE("collision", "claim|reject", "claim", "What becomes of another message under an id that is taken: claimed under an id of its own, or rejected."),
     DURATION("prune.keep", NULL, SECONDS(1), DAYS(3650), "4d", "Age, counted from the caught-up watermark, at which records may be deleted."),
     DURATION("prune.every", NULL, 0, DAYS(30), "1h", "How often a consumer prunes; 0 = never."),
-    TEXT("instance", "INSTANCE_ID", "Instance id of the endpoint, as MQ_INST_x; unset for an instance without a namespace."),
+    TEXT("instance", "INSTANCE_ID|namespace", "Instance id of the endpoint, as MQ_INST_x; unset for an instance without a namespace."),
     TEXT("credentials.access-key-id", "AccessKey", "Access key id; unset = environment variable ALIBABA_CLOUD_ACCESS_KEY_ID."),
     SECRET("credentials.access-key-secret", "SecretKey", "Access key secret; unset = environment variable ALIBABA_CLOUD_ACCESS_KEY_SECRET."),
     SECRET("credentials.security-token", "SecurityToken", "Token of temporary credentials; unset = environment variable ALIBABA_CLOUD_SECURITY_TOKEN."),
     TEXT("credentials.file", NULL, "File with the three credentials as lines key = value."),
+    CHOICE("consume-from", "first|last|timestamp", "first", "Where a group that neither broker nor database know begins (rocketmq)."),
+    TEXT("consume-from.time", "consumeTimestamp", "The time for consume-from=timestamp: yyyyMMddHHmmss (UTC), or ms since 1970."),
+    CHOICE("start", "database|broker", "database", "Whose position of a queue counts at start (rocketmq)."),
+    DURATION("look-back", NULL, 0, DAYS(1), "10m", "How far before the last settled message a queue is read again at start and after its broker was away (rocketmq)."),
+    CHOICE("stores", "one|many", "one", "many: members of the group write to different databases."),
+    {"message-model", "MessageModel|messageModel", XO_T_CHOICE, NULL, 0, 0, "CLUSTERING", "CLUSTERING|BROADCASTING", "BROADCASTING is refused: exactly once is per group.", 0, NULL},
+    DURATION("send.timeout", "SendMsgTimeoutMillis|sendMsgTimeout", MS(100), MINUTES(5), "10s", "How long a send may take, retries included."),
+    INT("send.retries", "retryTimesWhenSendFailed", 0, 16, "2", "How often a failed send is tried again, on another broker where there is one (rocketmq)."),
+    {"send.exactly-once", "EXACTLYONCE_DELIVERY", XO_T_BOOL, NULL, 0, 1, "off", NULL, "Add EXTEND_UNIQ_INFO to each message sent (rocketmq).", 0, NULL},
+    {"trace", "MsgTraceSwitch", XO_T_BOOL, NULL, 0, 1, "off", NULL, "Write message traces to the broker (rocketmq).", 0, NULL},
+    {"tls", NULL, XO_T_BOOL, NULL, 0, 1, "off", NULL, "Use TLS to name servers and brokers (rocketmq).", 0, NULL},
+    TEXT("tls.ca", NULL, "File with the certificates that name servers and brokers are checked against; unset = those of the system."),
+    TEXT("tls.cert", NULL, "File with our own certificate."),
+    TEXT("tls.key", NULL, "File with its private key."),
+    {"tls.verify", NULL, XO_T_BOOL, NULL, 0, 1, "on", NULL, "Check the certificates of name servers and brokers.", 0, NULL},
+    DURATION("rocketmq.timeout", NULL, MS(100), MINUTES(1), "3s", "How long a request to a name server or broker may take."),
+    DURATION("rocketmq.connect-timeout", NULL, MS(100), MINUTES(1), "3s", "How long connecting to a name server or broker may take."),
+    DURATION("rocketmq.route-every", "pollNameServerInterval", MS(10), MINUTES(10), "30s", "How often routes are asked for."),
+    DURATION("rocketmq.heartbeat-every", "heartbeatBrokerInterval", MS(10), MINUTES(1), "30s", "How often brokers hear that this member is alive."),
+    DURATION("rocketmq.rebalance-every", NULL, MS(10), MINUTES(10), "20s", "How often queues are shared out among the members, besides at once when a member comes or goes."),
+    DURATION("rocketmq.commit-every", "autoCommitIntervalMillis|persistConsumerOffsetInterval", MS(10), MINUTES(10), "5s", "How often positions are written to database and broker."),
+    DURATION("rocketmq.long-poll", "brokerSuspendMaxTimeMillis", MS(10), MINUTES(1), "15s", "How long a broker may keep a pull waiting for a message."),
+    INT("rocketmq.pull-batch", "pullBatchSize", 1, 1024, "32", "Most messages that one pull asks for."),
+    INT("rocketmq.queue-messages", "pullThresholdForQueue", 1, 65535, "1000", "Most messages in memory per queue."),
+    {"rocketmq.queue-size", "pullThresholdSizeForQueue", XO_T_SIZE, NULL, MIB(1), MIB(1024), "100M", NULL, "Most bytes of bodies in memory per queue.", 0, "M"},
+    {"rocketmq.dead-letter", NULL, XO_T_BOOL, NULL, 0, 1, "off", NULL, "Also copy a rejected message to the broker's dead-letter topic.", 0, NULL},
+    {"rocketmq.compress-over", "compressMsgBodyOverHowmuch", XO_T_SIZE, NULL, 0, MIB(4), "4k", NULL, "Bodies from this size are sent compressed.", 0, NULL},
+    CHOICE("rocketmq.compression", "zlib|lz4|zstd|none", "zlib", "How bodies are compressed; brokers and clients before 5.0 know zlib only."),
+    TEXT("rocketmq.instance-name", "InstanceName|instanceName", "Part of the client id, after the address; unset = process id and a random part."),
+    TEXT("rocketmq.ons-channel", "OnsChannel", "A signed field that some cloud endpoints want, as ALIYUN; unset = none."),
     TEXT("http.cacert", NULL, "File with the certificates that an https endpoint is checked against; unset = those of the system."),
     INT("http.polls", NULL, 1, 64, "4", "Long polls in flight per subscription."),
     {"http.wait", NULL, XO_T_DURATION, "s", 0, SECONDS(30), "10s", NULL, "How long a poll waits at the endpoint for a message; whole seconds.", 0, NULL},
     INT("http.batch", NULL, 1, 16, "16", "Most messages that one poll asks for."),
     DURATION("http.connect-timeout", NULL, MS(100), MINUTES(5), "10s", "How long connecting to the endpoint may take."),
-    DURATION("http.timeout", "SendMsgTimeoutMillis", SECONDS(1), MINUTES(5), "10s", "How long a send or an acknowledgement may take."),
+    DURATION("http.timeout", NULL, SECONDS(1), MINUTES(5), "10s", "How long an acknowledgement may take."),
     DURATION("http.ack-linger", NULL, 0, SECONDS(5), "20ms", "How long acknowledgements are gathered to share a request."),
 };
+/* Settings of the Java clients that have another place here, or none. */
+static const struct {
+    const char *name, *where;
+} elsewhere[] = {
+    {"GROUP_ID", "the group is given with the store (--group)"},
+    {"ConsumerId", "the group is given with the store (--group)"},
+    {"consumerGroup", "the group is given with the store (--group)"},
+    {"ProducerId", "a producer needs a group for transactions only, and is told it with the checker"},
+    {"producerGroup", "a producer needs a group for transactions only, and is told it with the checker"},
+    {"NAMESRV_ADDR", "the name servers are the URI: rocketmq://host:9876;host:9876"},
+    {"namesrvAddr", "the name servers are the URI: rocketmq://host:9876;host:9876"},
+    {"ONSAddr", "the address is the URI: rocketmq://host:9876 or http://host"},
+    {"isVipChannelEnabled", "brokers' second port is never used"},
+    {"vipChannelEnabled", "brokers' second port is never used"},
+    {"PostSubscriptionWhenPull", "the subscription is always that of the heartbeat"},
+    {"consumeThreadMin", "workers is the number of threads, it does not vary"},
+    {"consumeFromWhere", "it is consume-from=first, last or timestamp"},
+    {"consumeMessageOrderly", "subscribe with xonce_on_ordered (--ordered)"},
+    {"autoCommit", "positions are always committed, after the transaction"},
+    {"pollTimeoutMillis", "the consumer polls by itself; see rocketmq.long-poll and http.wait"},
+    {"CheckImmunityTimeInSeconds", "set the property CHECK_IMMUNITY_TIME_IN_SECONDS on the message"},
+    {"consumeConcurrentlyMaxSpan", "twice rocketmq.queue-messages"},
+    {"maxMessageSize", "brokers take 4 MiB"},
+    {"allocateMessageQueueStrategy", "queues are shared out averagely, as Java clients do by default"},
+    {"MQType", "it is told from the URI"},
+    {"LanguageIdentifier", "it is not sent"},
+};
+
+const char *xo_config_elsewhere(const char *name)
+{
+    for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++) {
+        if (strcmp(elsewhere[i].name, name) == 0) {
+            return elsewhere[i].where;
+        }
+    }
+    return NULL;
+}
+
 const size_t xo_config_count = sizeof(xo_config_keys) / sizeof(xo_config_keys[0]);

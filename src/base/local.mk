@@ -6,6 +6,8 @@ libxonce_core_la_SOURCES += \
 	src/base/config.c \
 	src/base/config.h \
 	src/base/config_table.c \
+	src/base/credentials.c \
+	src/base/credentials.h \
 	src/base/error.c \
 	src/base/error.h \
 	src/base/failpoint.c \

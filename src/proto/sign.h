@@ -1,15 +1,7 @@
-/* Credentials and the signature of the RocketMQ HTTP protocol (docs/http-protocol.md). */
+/* The signature of the RocketMQ HTTP protocol (docs/http-protocol.md). */
 #ifndef XO_SIGN_H
 #define XO_SIGN_H
-#include "base/error.h"
-typedef struct {
-    char *access_key_id, *access_key_secret, *security_token; /* token: NULL without STS */
-} xo_credentials;
-/* From cfg (credentials.access-key-id, .access-key-secret, .security-token), else credentials.file, else the
-   environment ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN. XONCE_E_AUTH
-   naming the variables when there are none. */
-xonce_status xo_credentials_load(xo_credentials *out, const xonce_config *cfg);
-void xo_credentials_free(xo_credentials *c); /* wipes */
+#include "base/credentials.h"
 typedef struct {
     const char *name, *value;
 } xo_header;

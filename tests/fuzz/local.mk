@@ -6,10 +6,10 @@ check_PROGRAMS += tests/fuzz/replay
 TESTS += tests/fuzz/replay
 SANITIZER_TESTS += tests/fuzz/replay
 # the targets, and the parts of the program that they reach
-fuzz_sources = tests/fuzz/targets.c tests/fuzz/target_base.c tests/fuzz/target_json.c tests/fuzz/target_proto.c tests/fuzz/target_sql.c \
-	src/cli/jsonpath.c src/cli/line.c src/cli/sqltemplate.c
+fuzz_sources = tests/fuzz/targets.c tests/fuzz/target_base.c tests/fuzz/target_json.c tests/fuzz/target_proto.c tests/fuzz/target_remoting.c \
+	tests/fuzz/target_sql.c src/cli/jsonpath.c src/cli/line.c src/cli/sqltemplate.c
 fuzz_cppflags =
-FUZZ_TARGETS = xml properties receipt sign credentials sql template json line config setting uri identity text
+FUZZ_TARGETS = xml properties receipt sign credentials sql template json line config setting uri identity text frame record codec wirejson
 if WITH_PROGRAM
 fuzz_sources += tests/fuzz/target_url.c src/endpoint/url.c
 fuzz_cppflags += $(MICROHTTPD_CFLAGS) -DFUZZ_PROGRAM=1
@@ -23,14 +23,15 @@ EXTRA_DIST += tests/fuzz/fuzz.c tests/fuzz/nothing.c tests/fuzz/target_url.c tes
 FUZZ_SECONDS = 60
 FUZZ_CC = clang
 # of the library what decodes, and stand-ins for the rest
-fuzz_library = src/base/*.c src/message/*.c src/proto/*.c src/store/sqltext.c src/store/value.c tests/fuzz/nothing.c
+fuzz_wire = src/remoting/acl.c src/remoting/answer.c src/remoting/codec.c src/remoting/command.c src/remoting/record.c src/remoting/wirejson.c
+fuzz_library = src/base/*.c src/message/*.c src/proto/*.c $(fuzz_wire) src/store/sqltext.c src/store/value.c tests/fuzz/nothing.c
 .PHONY: fuzz
 fuzz:
 	@command -v $(FUZZ_CC) >/dev/null || { echo "make fuzz needs clang (Debian package clang)" >&2; exit 1; }
 	$(AM_V_GEN)$(MKDIR_P) fuzz-corpus && cd $(srcdir) && $(FUZZ_CC) -std=c11 $(DEFS) -D_GNU_SOURCE -g -O1 -pthread \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Iinclude -Isrc -I. $(BASE_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS) \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Iinclude -Isrc -I. $(BASE_CFLAGS) $(SQLITE_CFLAGS) \
 	  $(fuzz_cppflags) -o $(abs_builddir)/fuzz-corpus/fuzz tests/fuzz/fuzz.c $(fuzz_sources) $(fuzz_library) \
-	  $(BASE_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) -lm
+	  $(BASE_LIBS) $(SQLITE_LIBS) -lm
 	@for t in $(FUZZ_TARGETS); do \
 	  $(MKDIR_P) fuzz-corpus/$$t; \
 	  dict=; case $$t in sql | template) dict=-dict=$(srcdir)/tests/fuzz/sql.dict ;; xml) dict=-dict=$(srcdir)/tests/fuzz/xml.dict ;; esac; \

@@ -42,7 +42,7 @@ static int same(const json_t *v, const xonce_value *x)
 }
 
 /* Two readers of one text agree, but for what either cannot hold. */
-static void compare(const char *s, size_t n, const xo_field *f, xonce_status st, const xonce_value *x)
+static void compare(const char *s, size_t n, const xo_msg_field *f, xonce_status st, const xonce_value *x)
 {
     json_error_t e;
     xo_json root;
@@ -74,7 +74,7 @@ void fuzz_json(const uint8_t *p, size_t n)
     size_t npath = end ? (size_t)(end - p) : 0, skip = end ? npath + 1 : 0;
     char *path = fuzz_text(p, npath), *name = xo_printf("body.%s", npath ? path : "a"), *s = fuzz_bytes(p + skip, n - skip);
     xonce_message *m;
-    xo_field f;
+    xo_msg_field f;
     PROMISE(name && xonce_message_wrap(&m, "t", "i", s, n - skip, NULL, NULL) == XONCE_OK);
     if (xo_field_parse(&f, name, strlen(name)) == XONCE_OK) {
         xo_field_reader r = {.m = m};
@@ -117,7 +117,8 @@ void fuzz_line(const uint8_t *p, size_t n)
     static const char *const properties[] = {"region=eu", "a=b=c"};
     char *s = fuzz_bytes(p, n);
     const xo_line_rules json = {.topic = "t", .delay_ms = -1, .deliver_at_ms = -1, .json = 1};
-    const xo_line_rules more = {"t", "tag", "key", NULL, properties, 1, -1, 1700000000000, 1}, plain = {.topic = "t", .delay_ms = 5, .deliver_at_ms = -1};
+    const xo_line_rules more = {.topic = "t", .tag = "tag", .key = "key", .properties = properties, .nproperties = 1, .delay_ms = -1, .deliver_at_ms = 1700000000000, .json = 1};
+    const xo_line_rules plain = {.topic = "t", .delay_ms = 5, .deliver_at_ms = -1};
     line(&json, s, n);
     line(&more, s, n);
     line(&plain, s, n);

@@ -53,6 +53,8 @@ const fuzz_target fuzz_targets[] = {
     {"config", fuzz_config},   {"setting", fuzz_setting},
     {"uri", fuzz_uri},         {"identity", fuzz_identity},
     {"text", fuzz_plain},      {"credentials", fuzz_credentials},
+    {"frame", fuzz_frame},     {"record", fuzz_record},
+    {"codec", fuzz_codec},     {"wirejson", fuzz_wirejson},
 #ifdef FUZZ_PROGRAM
     {"url", fuzz_url},
 #endif

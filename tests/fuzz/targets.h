@@ -35,6 +35,11 @@ void fuzz_template(const uint8_t *p, size_t n);
 /* target_json.c */
 void fuzz_json(const uint8_t *p, size_t n);
 void fuzz_line(const uint8_t *p, size_t n);
+/* target_remoting.c */
+void fuzz_frame(const uint8_t *p, size_t n);
+void fuzz_record(const uint8_t *p, size_t n);
+void fuzz_codec(const uint8_t *p, size_t n);
+void fuzz_wirejson(const uint8_t *p, size_t n);
 /* target_url.c; built with the program alone, whose endpoint reads URLs */
 void fuzz_url(const uint8_t *p, size_t n);
 #endif

@@ -20,7 +20,7 @@ sources 'src|include|tests|examples|bench' | xargs -r awk -f "$here/strip.awk" >
 # Includes go downward only; rooms on one line do not know each other.
 awk '
     BEGIN {
-        rank["base"] = 0; rank["message"] = 1; rank["proto"] = 2; rank["store"] = rank["source"] = rank["producer"] = 3
+        rank["base"] = 0; rank["message"] = 1; rank["proto"] = rank["remoting"] = 2; rank["store"] = rank["source"] = rank["producer"] = 3
         rank["consumer"] = rank["endpoint"] = 4; rank["cli"] = 5
     }
     match($0, /#[ \t]*include[ \t]*["<][^">]*/) && $0 ~ /^\.\/src\// {
@@ -47,8 +47,8 @@ awk '
         only("sqlite3.h", "^./(src/store/sqlite[^/]*|src/endpoint/storage[^/]*|include/xonce/sqlite.h)$")
         only("xonce/sqlite.h", "^./src/store/sqlite[^/]*$")
         if (header ~ /^microhttpd/ && at[1] !~ /^\.\/src\/endpoint\//) print at[1] ":" at[2] ": clients: " header " has no place here"
-        if (header ~ /^jansson/ && at[1] !~ /^\.\/src\/(endpoint|cli)\//) print at[1] ":" at[2] ": clients: " header " has no place here"
-        if (header ~ /^(curl|libxml|openssl)\// && at[1] !~ /^\.\/src\/(base|message|proto|endpoint|cli)\//) print at[1] ":" at[2] ": clients: " header " has no place here"
+        if (header ~ /^jansson/ && at[1] !~ /^\.\/src\/(remoting|source\/rocketmq|endpoint|cli)\//) print at[1] ":" at[2] ": clients: " header " has no place here"
+        if (header ~ /^(curl|libxml|openssl)\// && at[1] !~ /^\.\/src\/(base|message|proto|remoting|endpoint|cli)\//) print at[1] ":" at[2] ": clients: " header " has no place here"
     }' "$code"
 
 # Calls that library code must not make.

@@ -42,7 +42,22 @@ START_TEST(every_default_is_in_range)
         }
         for (size_t j = 0; j < i; j++) {
             ck_assert_str_ne(xo_config_keys[j].key, k->key);
-            ck_assert(!k->alias || !xo_config_keys[j].alias || strcmp(k->alias, xo_config_keys[j].alias) != 0);
+        }
+        for (const char *p = k->alias; p && *p;) { /* no alias stands twice: each finds its own key */
+            char name[64];
+            size_t n = strcspn(p, "|");
+            (void)snprintf(name, sizeof(name), "%.*s", (int)n, p);
+            xo_config_key *found = NULL;
+            for (size_t j = 0; j < xo_config_count; j++) {
+                const char *in = xo_config_keys[j].alias ? strstr(xo_config_keys[j].alias, name) : NULL;
+                if (in && (in == xo_config_keys[j].alias || in[-1] == '|') && (in[n] == 0 || in[n] == '|')) {
+                    ck_assert_msg(!found, "%s stands for two keys", name);
+                    found = (xo_config_key *)(uintptr_t)&xo_config_keys[j];
+                }
+            }
+            ck_assert_ptr_eq(found, k);
+            ck_assert_ptr_null(xo_config_elsewhere(name));
+            p += n + (p[n] == '|');
         }
     }
 }
@@ -93,7 +108,14 @@ START_TEST(java_names_have_their_own_units)
     ck_assert_int_eq(xonce_config_set(cfg, "maxCachedMessageSizeInMiB", "64"), XONCE_OK);
     ck_assert_int_eq(xo_config_int(cfg, "buffer.size"), 64 << 20);
     ck_assert_int_eq(xonce_config_set(cfg, "SendMsgTimeoutMillis", "3000"), XONCE_OK);
-    ck_assert_int_eq(xo_config_int(cfg, "http.timeout"), 3000);
+    ck_assert_int_eq(xo_config_int(cfg, "send.timeout"), 3000);
+    ck_assert_int_eq(xonce_config_set(cfg, "autoCommitIntervalMillis", "1000"), XONCE_OK);
+    ck_assert_int_eq(xonce_config_set(cfg, "pullThresholdSizeForQueue", "50"), XONCE_OK);
+    ck_assert_int_eq(xo_config_int(cfg, "rocketmq.commit-every"), 1000);
+    ck_assert_int_eq(xo_config_int(cfg, "rocketmq.queue-size"), 50 << 20);
+    ck_assert_int_eq(xonce_config_set(cfg, "maxReconsumeTimes", "16"), XONCE_OK);
+    ck_assert_int_eq(xonce_config_set(cfg, "GROUP_ID", "GID_a"), XONCE_E_INVALID);
+    ck_assert_str_eq(xonce_error_last()->text, "GROUP_ID is no setting here: the group is given with the store (--group)");
     ck_assert_int_eq(xonce_config_set(cfg, "http.wait", "7"), XONCE_OK);
     ck_assert_int_eq(xo_config_int(cfg, "http.wait"), 7000);
 }
