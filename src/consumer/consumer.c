@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consumer/parts.h"
+#include "store/settled.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -301,6 +302,9 @@ static xonce_status prepare(xonce_consumer *c)
     for (size_t i = 0; st == XONCE_OK && i < c->nsubs; i++) {
         st = ops->subscribe(c->source, c->store->group, c->subs[i].topic, c->subs[i].tags, c->subs[i].kind == XO_ORDERED);
     }
+    if (st == XONCE_OK && ops->positions && !c->no_dedup) {
+        ops->positions(c->source, xo_store_positions(), c->store);
+    }
     return st == XONCE_OK ? ops->start(c->source) : st;
 }
 
@@ -375,10 +379,10 @@ int xo_consumer_ended(xonce_consumer *c, xo_error *why)
 
 /* ---- counts, free ---- */
 
-static int is_healthy(const xonce_consumer *c)
+static int is_healthy(const xonce_consumer *c, const xo_source_counts *s)
 {
     enum { TX_LOST_MS = 300000 };
-    return !c->down && !c->source_down && c->failure.pub.code == XONCE_OK && (!c->tx_lost_at || xo_mono_ms() - c->tx_lost_at > TX_LOST_MS);
+    return !c->down && !c->source_down && !s->unhealthy && c->failure.pub.code == XONCE_OK && (!c->tx_lost_at || xo_mono_ms() - c->tx_lost_at > TX_LOST_MS);
 }
 
 xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *out)
@@ -405,7 +409,7 @@ xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *out)
         .pruned = c->pruned,
         .in_flight = c->in_flight,
         .last_poll_ms = c->last_message ? xo_mono_ms() - c->last_message : -1,
-        .healthy = is_healthy(c),
+        .healthy = is_healthy(c, &s),
     };
     pthread_mutex_unlock(&c->lock);
     size_t size = out->size;

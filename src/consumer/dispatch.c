@@ -59,6 +59,7 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
     c->last_message = xo_mono_ms();
     for (xonce_message *m = list, *next; m; m = next) {
         next = m->next;
+        m->failed = m->rejected = 0; /* what an earlier delivery left in it */
         xo_sub *s = xo_find_sub(c, m->topic);
         if (!s || c->stopping || broken) {
             xo_list_push(&back, m);

@@ -50,6 +50,8 @@ static run_kind run(xo_worker *w, xo_error *why)
     }
     for (size_t i = 0; i < w->n; i++) {
         const xo_item *item = &w->items[i];
+        w->messages[i]->failed |= item->failed_run; /* for the source: an attempt is used up, though a later run in this delivery may have been cut short */
+        w->messages[i]->rejected = item->outcome == XONCE_REJECTED;
         if (item->outcome != XONCE_DEFERRED) {
             w->fates[i] = XO_FATE_ACK;
         } else if (kind == RUN_FINE || item->failed_run) {

@@ -8,7 +8,10 @@ enum { UNIQ_MAX = 190, GROUP_MAX = 128 };
 
 const char *xo_message_uniq(const xonce_message *m, size_t *len)
 {
-    const char *uniq = xonce_message_property(m, "EXTEND_UNIQ_INFO");
+    const char *uniq = m->uniq;
+    if (!uniq || !*uniq) {
+        uniq = xonce_message_property(m, "EXTEND_UNIQ_INFO");
+    }
     if (!uniq || !*uniq) {
         uniq = xonce_message_property(m, "UNIQ_KEY");
     }

@@ -1,4 +1,6 @@
 libxonce_core_la_SOURCES += \
 	src/message/identity.c \
 	src/message/message.c \
-	src/message/message.h
+	src/message/message.h \
+	src/message/position.c \
+	src/message/position.h

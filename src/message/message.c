@@ -51,6 +51,7 @@ static xonce_status make(xonce_message **out, const char *topic, const char *id,
     m->broker = nothing;
     m->queue = -1;
     m->offset = m->store_time = m->log_offset = -1;
+    m->copy_offset = m->copy_log_offset = -1;
     m->attempt = 1;
     m->polled_boot = xo_boot_ms();
     m->expires_mono = INT64_MAX;
@@ -90,6 +91,8 @@ void xonce_message_free(xonce_message *m)
         free(m->broker);
     }
     free(m->handle);
+    free(m->uniq);
+    free(m->refuse);
     free(m);
 }
 
@@ -185,6 +188,12 @@ xonce_status xonce_message_set_attempt(xonce_message *m, int attempt)
     return XONCE_OK;
 }
 
+static xonce_status copy_text(char **to, const char *from)
+{
+    *to = xo_strdup(from);
+    return from && !*to ? xo_nomem() : XONCE_OK;
+}
+
 static xonce_status copy_rest(xonce_message *c, const xonce_message *m)
 {
     xonce_status rc = xonce_message_set_origin(c, m->broker, m->queue, m->offset);
@@ -192,9 +201,14 @@ static xonce_status copy_rest(xonce_message *c, const xonce_message *m)
         const xo_property *p = &m->properties[i];
         rc = xo_message_put(c, p->name, strlen(p->name), p->value, strlen(p->value));
     }
-    if (rc == XONCE_OK && m->handle) {
-        c->handle = xo_strdup(m->handle);
-        rc = c->handle ? XONCE_OK : xo_nomem();
+    if (rc == XONCE_OK) {
+        rc = copy_text(&c->handle, m->handle);
+    }
+    if (rc == XONCE_OK) {
+        rc = copy_text(&c->uniq, m->uniq);
+    }
+    if (rc == XONCE_OK) {
+        rc = copy_text(&c->refuse, m->refuse);
     }
     c->store_time = m->store_time;
     c->log_offset = m->log_offset;
@@ -203,6 +217,9 @@ static xonce_status copy_rest(xonce_message *c, const xonce_message *m)
     c->polled_boot = m->polled_boot;
     c->expires_mono = m->expires_mono;
     c->ordered = m->ordered;
+    c->mark = m->mark;
+    c->copy_offset = m->copy_offset;
+    c->copy_log_offset = m->copy_log_offset;
     return rc;
 }
 

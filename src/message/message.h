@@ -28,6 +28,12 @@ struct xonce_message {
     int64_t polled_boot;          /* xo_boot_ms() when it was taken from the source or made */
     int64_t expires_mono;         /* xo_mono_ms() from which the source may give it to another; INT64_MAX: never */
     int ordered;                  /* taken by an ordered poll */
+    char *uniq;                   /* what makes two deliveries the same, as the source found out; NULL: what the properties say */
+    char *refuse;                 /* not to be run but rejected, for this reason; NULL: an ordinary message */
+    uint64_t mark;                /* the source's own: which of its queues it came from, and which time that was assigned */
+    int64_t copy_offset;          /* where this copy stands, when that is not where the original stood (a redelivery through a retry topic); else -1 */
+    int64_t copy_log_offset;
+    int failed, rejected;         /* set by the consumer before it is settled: its handler failed in this delivery; it stands in xonce_rejected */
     struct xonce_message *next;   /* for queues of the library's; the holder's */
 };
 
@@ -38,7 +44,7 @@ void xo_message_lane(const xonce_message *m, char *out, size_t size);
 
 /* ---- identity (docs/design.md "Record and identity"; the rules are in docs/guarantees.md) ---- */
 enum { XO_KEY_SIZE = 256 };       /* a message_id column value with its NUL */
-/* What makes two deliveries the same message: EXTEND_UNIQ_INFO, else UNIQ_KEY (the first of two), else the id. NULL when it has none. */
+/* What makes two deliveries the same message: what the source found out (m->uniq), else EXTEND_UNIQ_INFO, else UNIQ_KEY (the first of two), else the id. NULL when it has none. */
 const char *xo_message_uniq(const xonce_message *m, size_t *len);
 /* The message_id column: "<uniq>#<group>". A uniq that is not [\x21-\x7e]{1,190}, that would not fit into the column together with
    its group, or that begins with "sha256:" itself is stored as "sha256:<64 hex>". */

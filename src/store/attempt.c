@@ -37,12 +37,18 @@ static int again_class(void)
 
 /* ---- claim ---- */
 
+/* The very row that an attempt of ours claimed, which we did not commit: its handler did, and the connection broke before that was noticed. */
+static int committed_by_handler(const xo_member *m)
+{
+    return m->exposed && !m->maybe && m->cl.row && m->cl.found_row == m->cl.row;
+}
+
 /* Those that can be neither fresh nor duplicate leave; their claims, if any, go with the rollback. */
 static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
 {
     int any = 0;
     for (size_t i = 0; i < n; i++) {
-        const xo_member *m = &r->all[set[i]];
+        xo_member *m = &r->all[set[i]];
         switch (m->cl.state) {
         case XO_CLAIM_NO_ROW:
             xo_fail(XONCE_E_SQL, "the claim of message %.64s was refused, but no record of it is there: not a duplicate; run `xonce check`", m->cl.uniq);
@@ -61,9 +67,15 @@ static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
             xo_fail(XONCE_E_INVALID, "another message with the id %.64s was applied before (collision=reject)", m->cl.uniq);
             xo_leave_deferred(r, set[i], XONCE_REJECT, 0);
             break;
+        case XO_CLAIM_DUPLICATE:
+            if (!committed_by_handler(m))
+                continue;
+            xo_fail(XONCE_E_TX_LOST, "a handler committed the transaction before it broke off: the record is there, the effects perhaps in part; check, then replay or drop it");
+            m->claim_stands = 1;
+            xo_leave_deferred(r, set[i], XONCE_REJECT, 1);
+            break;
         case XO_CLAIM_NONE:
         case XO_CLAIM_FRESH:
-        case XO_CLAIM_DUPLICATE:
         case XO_CLAIM_TWIN:
             continue;
         }
@@ -88,6 +100,9 @@ static xo_step claim_set(xo_runner *r, const size_t *set, size_t n)
         return XO_STEP_DONE;
     if (xo_claim_all(r->s, r->tx.c, &r->tx.arena, cls, n) != XONCE_OK)
         return step_of_error();
+    for (size_t i = 0; i < n; i++)
+        if (cls[i]->state == XO_CLAIM_FRESH) /* so what an earlier attempt claimed is not there */
+            r->all[set[i]].exposed = 0;
     return take_out_odd(r, set, n) ? XO_STEP_WITHOUT : XO_STEP_DONE;
 }
 
@@ -109,20 +124,6 @@ static xo_step undo_member(xo_runner *r, size_t who)
     return xonce_error_last()->code == XONCE_E_TX_LOST ? XO_STEP_ESCAPED : XO_STEP_AGAIN;
 }
 
-/* In ordered mode messages behind one that left have claims too: they go. */
-static xo_step undo_lane(xo_runner *r, const size_t *set, size_t n, size_t from)
-{
-    for (size_t i = from; i < n; i++) {
-        xo_member *m = &r->all[set[i]];
-        if (!m->left || m->ran || m->cl.state != XO_CLAIM_FRESH || r->spec->no_dedup)
-            continue;
-        if (xo_claim_forget(r->s, r->tx.c, &m->cl) != XONCE_OK)
-            return XO_STEP_AGAIN;
-        m->cl.state = XO_CLAIM_NONE;
-    }
-    return XO_STEP_DONE;
-}
-
 /* Another message under the same id has a key of its own only because this one is here: without it that message must be claimed anew. */
 static int lends_its_id(const xo_runner *r, const size_t *set, size_t n, size_t who)
 {
@@ -132,11 +133,31 @@ static int lends_its_id(const xo_runner *r, const size_t *set, size_t n, size_t 
     return 0;
 }
 
+/* In ordered mode messages behind one that left have claims too: they go. */
+static xo_step undo_lane(xo_runner *r, const size_t *set, size_t n, size_t from)
+{
+    for (size_t i = from; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        if (!m->left || m->ran || m->cl.state != XO_CLAIM_FRESH || r->spec->no_dedup)
+            continue;
+        if (lends_its_id(r, set, n, set[i]))
+            return XO_STEP_WITHOUT;
+        if (xo_claim_forget(r->s, r->tx.c, &m->cl) != XONCE_OK)
+            return XO_STEP_AGAIN;
+        m->cl.state = XO_CLAIM_NONE;
+    }
+    return XO_STEP_DONE;
+}
+
 static xo_step check_lent(xo_runner *r, size_t who)
 {
     xonce_tx *tx = &r->tx;
     if (!tx->c->lent && !tx->c->escaped)
         return XO_STEP_DONE;
+    if (tx->failed && tx->error.pub.code == XONCE_E_TX_LOST) { /* it was noticed when this one asked for the handle */
+        xo_error_restore(&tx->error);
+        return XO_STEP_ESCAPED;
+    }
     if (r->s->d->after_lent(tx->c) == XONCE_OK)
         return XO_STEP_DONE;
     if (xonce_error_last()->code == XONCE_E_TX_LOST) {
@@ -299,6 +320,12 @@ static xo_step run_many(xo_runner *r, const size_t *set, size_t n)
 
 /* ---- commit ---- */
 
+/* After an unknown COMMIT: is the row that is there the one of that transaction? Where nobody knows, it is. */
+static int maybe_ours(const xo_member *m)
+{
+    return !m->cl.row || !m->cl.found_row || m->cl.row == m->cl.found_row;
+}
+
 static void settle_set(xo_runner *r, const size_t *set, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -311,7 +338,7 @@ static void settle_set(xo_runner *r, const size_t *set, size_t n)
             continue;
         }
         m->settled = 1;
-        m->it->outcome = m->cl.state == XO_CLAIM_FRESH || m->maybe ? XONCE_FRESH : XONCE_DUPLICATE;
+        m->it->outcome = m->cl.state == XO_CLAIM_FRESH || (m->maybe && maybe_ours(m)) ? XONCE_FRESH : XONCE_DUPLICATE;
     }
     for (size_t i = 0; i < n; i++) {
         xo_member *m = &r->all[set[i]];
@@ -411,13 +438,20 @@ static int guard_is_gone(xonce_tx *tx)
     return gone;
 }
 
-/* Who can have done it, and whom it cannot concern: only those who had the handle since the guard was last seen can end a transaction. */
-static void name_suspects(xo_runner *r)
+/* Only who had the handle last can have ended the transaction: what had been sent before was under the guard. A batch handler has it for all. */
+static void name_culprit(xo_runner *r)
 {
-    const xonce_tx *tx = &r->tx;
-    r->safe = r->spec->one ? tx->lent_first : SIZE_MAX;
-    if (r->culprit == SIZE_MAX && !tx->lent_several && r->spec->one)
-        r->culprit = tx->lent_first;
+    r->safe = r->spec->one && r->tx.c->lent ? r->tx.lender : SIZE_MAX;
+    if (r->culprit == SIZE_MAX)
+        r->culprit = r->safe;
+}
+
+/* Broken off, with the handle lent: whether a handler had committed nobody saw. */
+static void note_exposed(xo_runner *r, const size_t *set, size_t n)
+{
+    for (size_t i = 0; r->tx.c && r->tx.c->lent && i < n; i++)
+        if (r->all[set[i]].cl.state == XO_CLAIM_FRESH)
+            r->all[set[i]].exposed = 1;
 }
 
 xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
@@ -426,7 +460,7 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
     memset(tx, 0, sizeof *tx);
     tx->worker = r->spec->worker;
     tx->stopping = r->spec->stopping;
-    tx->lent_first = SIZE_MAX;
+    tx->lender = SIZE_MAX;
     r->culprit = SIZE_MAX;
     if (xo_tx_open(tx, r->s) != XONCE_OK)
         return step_of_error() == XO_STEP_SPLIT ? XO_STEP_FATAL : step_of_error();
@@ -440,10 +474,12 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
     if (step != XO_STEP_DONE && step != XO_STEP_ESCAPED && guard_is_gone(tx))
         step = XO_STEP_ESCAPED;
     if (tx->c && step == XO_STEP_ESCAPED) {
-        name_suspects(r);
+        name_culprit(r);
         tx->escape_refused = tx->c->commit_refused;
         tx->c->lost = 1; /* who knows what the handler left on it */
     }
+    if (step != XO_STEP_DONE)
+        note_exposed(r, set, n);
     xo_tx_close(tx, step != XO_STEP_DONE);
     return step;
 }

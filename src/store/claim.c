@@ -142,6 +142,7 @@ static xonce_status judge_refused(xonce_store *s, xo_claimant *cl, const xo_clai
     }
     int other = r->found_digest[0] && (strcmp(r->found_digest, cl->digest) != 0 || strcmp(r->found_topic, cl->m->topic) != 0);
     cl->over = NULL;
+    cl->found_row = r->found_row;
     if (other)
         return collide(s, cl);
     cl->state = XO_CLAIM_DUPLICATE;
@@ -211,10 +212,12 @@ static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_
     if (st != XONCE_OK)
         return st;
     for (size_t i = 0; i < k; i++) {
-        if (rows[i].fresh)
-            who[i]->state = XO_CLAIM_FRESH;
-        else
+        if (!rows[i].fresh) {
             refused++;
+            continue;
+        }
+        who[i]->state = XO_CLAIM_FRESH;
+        who[i]->row = rows[i].row;
     }
     if (refused) {
         st = s->d->read_back(c, s->group, rows, k);

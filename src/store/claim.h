@@ -24,6 +24,7 @@ typedef struct xo_claimant {
     xo_claim_state state;
     struct xo_claimant *twin;
     struct xo_claimant *over; /* another message of the same set that has its id: when that one leaves, the id is free again */
+    int64_t row, found_row; /* of the last claim that was fresh, of the row that refused the last one; 0: not known. The same: what we claimed before is committed */
     int moved;           /* key is the one made for a collision */
     int keep_key;        /* ... and stays so in further claims */
     size_t order;        /* delivery order, for twins */

@@ -40,10 +40,12 @@ typedef struct {
     int32_t queue;
     int64_t offset, store_time, log_offset; /* -1: NULL (store_time, log_offset) */
     int fresh;                  /* out of claim() */
+    int64_t row;                /* out of claim(), of a fresh one: what tells our row from any other that ever has this key; 0: not known */
     /* out of read_back(), for rows that are not fresh */
     int found;                  /* a row with exactly this key (bytes) and this group is there, locked or committed */
     char found_digest[33];      /* "" when the column is missing or NULL */
     char found_topic[256];
+    int64_t found_row;          /* the same of the row that is there */
 } xo_claim;
 
 /* A queued statement of a handler. Values live in the transaction's arena. */
@@ -67,7 +69,7 @@ typedef struct {
     int has_ours;               /* columns store_time, log_offset, digest are there */
 } xo_layout;
 
-typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD } xo_savepoint_op;
+typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD, XO_RENEW_GUARD } xo_savepoint_op;
 
 struct xo_dialect {
     const char *name;           /* "postgresql", "mysql", "sqlite" */
@@ -101,8 +103,8 @@ struct xo_dialect {
     xonce_status (*commit)(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed);
     /* Rolls back whatever is open and makes the connection ready for begin, or sets lost. Never fails. */
     void (*rollback)(xo_conn *c);
-    /* Savepoint "xonce_item" around one message of a batch. XO_ASK_GUARD, before a rollback only: XONCE_OK when the guard is still there (it is rolled back to), so that a handler committed
-       nothing; XONCE_E_TX_LOST when it is not; any other: nobody can say. */
+    /* Savepoint "xonce_item" around one message of a batch. Of the guard, when lent: XO_RENEW_GUARD sets it anew, XO_ASK_GUARD, before a rollback only, goes back to it. XONCE_OK: it was still
+       there, nobody has ended the transaction; XONCE_E_TX_LOST: it was not; any other: nobody can say. */
     xonce_status (*savepoint)(xo_conn *c, xo_savepoint_op op);
     /* The native handle for a user; the guard savepoint "xonce_guard" is set when it is not yet (not when joined) and lent becomes 1. NULL on failure. */
     void *(*native)(xo_conn *c);

@@ -77,17 +77,23 @@ xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql
 
 /* ---- a handler ended the transaction ---- */
 
-/* Is the claim of this one committed? 1, 0, or -1 when the database cannot say now. */
+/* Is the claim of this one committed, and not another's who came after us? 1, 0, or -1 when the database cannot say now. */
 static int ask_claim(xo_runner *r, xo_member *m)
 {
     xonce_tx tx = {0};
     xo_claimant *one = &m->cl;
+    int64_t ours = one->row;
     if (xo_tx_open(&tx, r->s) != XONCE_OK)
         return -1;
     xonce_status st = xo_claim_all(r->s, tx.c, &tx.arena, &one, 1);
     xo_tx_close(&tx, 1);
-    int stands = st != XONCE_OK ? -1 : m->cl.state == XO_CLAIM_DUPLICATE ? 1 : m->cl.state == XO_CLAIM_FRESH ? 0 : -1;
-    m->cl.state = XO_CLAIM_FRESH;
+    int stands = -1;
+    if (st == XONCE_OK && one->state == XO_CLAIM_DUPLICATE)
+        stands = !ours || !one->found_row || one->found_row == ours;
+    else if (st == XONCE_OK && one->state == XO_CLAIM_FRESH)
+        stands = 0;
+    one->state = XO_CLAIM_FRESH;
+    one->row = ours;
     return stands;
 }
 
@@ -204,6 +210,8 @@ static void write_rejected(xo_runner *r, xo_member *m)
     xonce_status st = xo_reject_write(r->s, &m->cl, m->claim_stands || r->spec->no_dedup, m->it->error.pub.text, &what);
     if (st != XONCE_OK) {
         xo_log(XO_ERROR, "store", "group %s: message %.64s could not be written to xonce_rejected: %s", r->s->group, m->cl.uniq, xonce_error_last()->text);
+        if (!m->it->failed_run) /* then that is why it is put off */
+            xo_error_save(&m->it->error);
         what = XONCE_DEFERRED;
     }
     m->it->outcome = what;

@@ -289,17 +289,19 @@ void xo_my_rollback(xo_conn *c)
 
 static xonce_status my_savepoint(xo_conn *c, xo_savepoint_op op)
 {
-    static const char *const text[] = {"SAVEPOINT xonce_item", "RELEASE SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_guard"};
+    static const char *const text[] = {"SAVEPOINT xonce_item", "RELEASE SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_guard",
+                                       "RELEASE SAVEPOINT xonce_guard; SAVEPOINT xonce_guard"};
+    int guard = op == XO_ASK_GUARD || op == XO_RENEW_GUARD;
     xo_my *m = (xo_my *)c;
     xonce_status st = xo_my_ready(m);
-    if (st == XONCE_OK && op == XO_ASK_GUARD)
+    if (st == XONCE_OK && guard)
         st = read_leftovers(m);
-    if (st != XONCE_OK)
+    if (st != XONCE_OK || (op == XO_RENEW_GUARD && !m->guard)) /* it went with a message's own savepoint; the next one sets another */
         return st;
     st = xo_my_do(m, text[op]);
     if (st != XONCE_OK)
         return xonce_error_last()->native == XO_ER_NO_SAVEPOINT ? escaped(m, "its savepoint is gone") : st;
-    if (op == XO_ASK_GUARD)
+    if (guard)
         return XONCE_OK;
     if (op == XO_SAVE) {
         m->item = 1;

@@ -86,6 +86,7 @@ static int take_row(const xonce_row *r, void *arg)
         return 0;
     rd->found += !c->found;
     c->found = 1;
+    c->found_row = r->text[5] ? strtoll(r->text[5], NULL, 10) : 0;
     for (int i = 2; i < 4; i++) {
         char *to = i == 2 ? c->found_topic : c->found_digest;
         size_t room = (i == 2 ? sizeof c->found_topic : sizeof c->found_digest) - 1, n = r->len[i] < room ? r->len[i] : room;
@@ -98,7 +99,7 @@ static int take_row(const xonce_row *r, void *arg)
 
 static xonce_status build_read(const xo_my *m, size_t places, xo_buf *b)
 {
-    xo_buf_printf(b, "SELECT message_id, consumer_group, topic_name, %s, " XO_MY_NOW " FROM %s WHERE message_id IN (?", m->own_columns ? "digest" : "NULL", m->table);
+    xo_buf_printf(b, "SELECT message_id, consumer_group, topic_name, %s, " XO_MY_NOW ", id FROM %s WHERE message_id IN (?", m->own_columns ? "digest" : "NULL", m->table);
     for (size_t i = 1; i < places; i++)
         xo_buf_str(b, ", ?");
     xo_buf_str(b, !m->server_maria && m->version >= 80001 ? ") FOR SHARE" : ") LOCK IN SHARE MODE");
@@ -115,7 +116,7 @@ static xonce_status build_insert(const xo_my *m, size_t n, xo_buf *b)
         xo_buf_str(b, row);
     }
     if (m->returning)
-        xo_buf_str(b, " RETURNING message_id, ctime");
+        xo_buf_str(b, " RETURNING message_id, ctime, id");
     return xo_buf_status(b);
 }
 
@@ -198,7 +199,8 @@ static int take_inserted(const xonce_row *r, void *arg)
         in->strange = 1;
         return 0;
     }
-    in->rows[in->at++].fresh = 1;
+    in->rows[in->at].fresh = 1;
+    in->rows[in->at++].row = r->text[2] ? strtoll(r->text[2], NULL, 10) : 0;
     in->fresh++;
     if (r->text[1])
         in->now = strtoll(r->text[1], NULL, 10);
@@ -302,12 +304,36 @@ static xonce_status claim_singly(xo_my *m, reader *rd)
     return st;
 }
 
+static int take_increment(const xonce_row *r, void *arg)
+{
+    xo_my *m = arg;
+    m->increment = r->text[0] ? strtoll(r->text[0], NULL, 10) : 1;
+    m->increment_boot = xo_boot_ms();
+    return 1;
+}
+
+/* The server numbers the rows of one INSERT in a row, and tells the first number. In a cluster the step may change. */
+static xonce_status number_rows(xo_my *m, reader *rd, size_t sent, int64_t first)
+{
+    static const char sql[] = "SELECT @@session.auto_increment_increment";
+    xonce_status st = XONCE_OK;
+    if (sent > 1 && (!m->increment || xo_boot_ms() - m->increment_boot > CLOCK_AGE_MS))
+        st = xo_my_text(m, sql, sizeof sql - 1, take_increment, m, NULL);
+    for (size_t i = 0; i < rd->n && st == XONCE_OK && first > 0; i++)
+        if (!rd->rows[i].found) {
+            rd->rows[i].row = first;
+            first += m->increment;
+        }
+    return st;
+}
+
 /* The plain INSERT went through: it must have stored each row, as it was sent. */
 static xonce_status all_stored(xo_my *m, reader *rd, xo_my_cached *e, size_t sent)
 {
     int64_t changed = 0;
     warning w = {0};
     unsigned notes = mysql_warning_count(m->my);
+    int64_t first = (int64_t)mysql_stmt_insert_id(e->stmt);
     xonce_status st = xo_my_fetch(m, e, NULL, NULL, &changed, "claim");
     if (st == XONCE_OK && notes)
         st = warned(m, 0, &w);
@@ -315,7 +341,7 @@ static xonce_status all_stored(xo_my *m, reader *rd, xo_my_cached *e, size_t sen
         st = xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, w.code, NULL, "the claim would have been stored changed: %s", w.code ? w.text : "rows are missing");
     for (size_t i = 0; i < rd->n && st == XONCE_OK; i++)
         rd->rows[i].fresh = !rd->rows[i].found;
-    return st;
+    return st == XONCE_OK ? number_rows(m, rd, sent, first) : st;
 }
 
 /* MySQL: a plain INSERT of all takes all or nothing. Refused: read which are there, insert the rest. */
@@ -387,6 +413,7 @@ xonce_status xo_my_claim(xo_conn *c, const char *group, xo_claim *rows, size_t n
     int64_t now = 0;
     for (size_t i = 0; i < n && st == XONCE_OK; i++) {
         rows[i].fresh = rows[i].found = 0;
+        rows[i].row = rows[i].found_row = 0;
         st = check_row(m, group, &rows[i]);
     }
     for (size_t at = 0; at < n && st == XONCE_OK; at += XO_MY_CLAIM_MAX) {

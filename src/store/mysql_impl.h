@@ -44,6 +44,7 @@ typedef struct {
     int guard, item, guard_in_item; /* savepoints that are set; the guard was set after the item's */
     int in_trans_when_lent;     /* the driver showed an open transaction when the handle was lent */
     unsigned dead;              /* the error that ended the transaction: nothing more until rollback */
+    int64_t increment, increment_boot; /* auto_increment_increment, and when it was asked */
     xo_claim *read_rows;        /* these rows were read back by claim() itself, and nothing has run since */
     size_t read_n;
     int64_t clock_offset, clock_boot; /* database time minus xo_boot_ms(), and when it was asked */

@@ -211,13 +211,21 @@ static xonce_status ask_guard(xo_pg_conn *c)
     return tell_in_tx(c, NULL, "ROLLBACK TO SAVEPOINT xonce_guard");
 }
 
+static xonce_status renew_guard(xo_pg_conn *c)
+{
+    xonce_status st = xo_pg_tx_ready(c);
+    if (st != XONCE_OK || c->item_open) /* a message with a savepoint of its own has a guard of its own */
+        return st;
+    return tell_in_tx(c, "RELEASE SAVEPOINT xonce_guard", "SAVEPOINT xonce_guard");
+}
+
 static xonce_status savepoint(xo_conn *x, xo_savepoint_op op)
 {
     xo_pg_conn *c = xo_pg_of(x);
     if (x->lost)
         return xo_pg_fail_lost(c, "the transaction was open");
-    if (op == XO_ASK_GUARD)
-        return ask_guard(c);
+    if (op == XO_ASK_GUARD || op == XO_RENEW_GUARD)
+        return op == XO_ASK_GUARD ? ask_guard(c) : renew_guard(c);
     return op == XO_SAVE ? save_item(c) : op == XO_RELEASE ? release_item(c) : rollback_item(c);
 }
 

@@ -19,7 +19,7 @@ static xonce_status make_texts(xo_pg_conn *c, const char *table)
                   table, ours ? ", store_time, log_offset, digest" : "", ours ? ", u.s, u.l, u.d" : "",
                   ours ? ", $7::bigint[], $8::bigint[], $9::text[]" : "", ours ? ", s, l, d" : "");
     char *select = xo_printf(
-        "SELECT message_id, consumer_group, topic_name, %s FROM %s WHERE message_id = ANY ($1::text[]) FOR SHARE",
+        "SELECT message_id, consumer_group, topic_name, %s, xmin::text FROM %s WHERE message_id = ANY ($1::text[]) FOR SHARE",
         ours ? "digest" : "NULL", table);
     free(c->table);
     free(c->insert);
@@ -121,8 +121,9 @@ static int by_key(const void *key, const void *row)
     return strcmp(key, ((const xo_claim *)row)->key);
 }
 
-static xonce_status mark_fresh(const PGresult *r, xo_claim *rows, size_t n)
+static xonce_status mark_fresh(const PGresult *r, const PGresult *xid, xo_claim *rows, size_t n)
 {
+    int64_t ours = xid && PQntuples(xid) == 1 ? strtoll(PQgetvalue(xid, 0, 0), NULL, 10) : 0;
     int i;
     for (i = 0; i < PQntuples(r); i++) {
         xo_claim *hit = bsearch(PQgetvalue(r, i, 0), rows, n, sizeof(*rows), by_key);
@@ -131,6 +132,7 @@ static xonce_status mark_fresh(const PGresult *r, xo_claim *rows, size_t n)
                                "transaction_record stored another id than the claimed one (a trigger? a too short "
                                "column?): run `xonce check`");
         hit->fresh = 1;
+        hit->row = ours;
     }
     return XONCE_OK;
 }
@@ -175,6 +177,13 @@ static void push_user_lock(xo_pg_conn *c, PGresult **now)
     xo_pg_push(c, &s);
 }
 
+/* The number of our transaction, as each row of it has it. */
+static void push_xid(xo_pg_conn *c, PGresult **xid)
+{
+    xo_pg_send s = {.kind = PG_CONTROL, .text = "SELECT txid_current_if_assigned() % 4294967296", .key = PG_OWN_KEY(PG_KEY_XID), .keep = xid};
+    xo_pg_push(c, &s);
+}
+
 static void push_now(xo_pg_conn *c, PGresult **now)
 {
     xo_pg_send s = {.kind = PG_CONTROL, .text = "SELECT " PG_NOW_MS, .keep = now};
@@ -186,7 +195,7 @@ xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n
     xo_pg_conn *c = xo_pg_of(x);
     xo_buf b[CLAIM_PARAMS] = {{0}};
     const char *v[CLAIM_PARAMS];
-    PGresult *r = NULL, *now = NULL;
+    PGresult *r = NULL, *now = NULL, *xid = NULL;
     xo_pg_send s = {.kind = PG_CONTROL, .n = CLAIM_PARAMS, .v = v, .keep = &r};
     xonce_status st = xo_pg_tx_ready(c);
     size_t i;
@@ -197,8 +206,10 @@ xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n
         st = fill_arrays(b, rows, n);
     if (st != XONCE_OK)
         goto out;
-    for (i = 0; i < n; i++)
+    for (i = 0; i < n; i++) {
         rows[i].fresh = 0;
+        rows[i].row = 0;
+    }
     v[0] = group;
     for (i = 1; i < CLAIM_PARAMS; i++) {
         v[i] = b[i].p;
@@ -218,13 +229,16 @@ xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n
     xo_pg_push(c, &s);
     if (x->joined)
         push_user_lock(c, NULL);
+    else
+        push_xid(c, &xid);
     st = xo_pg_finish(c);
-    st = st == XONCE_OK ? mark_fresh(r, rows, n) : claim_failed(c);
+    st = st == XONCE_OK ? mark_fresh(r, xid, rows, n) : claim_failed(c);
     if (st == XONCE_OK && now_ms && now)
         *now_ms = strtoll(PQgetvalue(now, 0, PQnfields(now) - 1), NULL, 10);
 out:
     PQclear(r);
     PQclear(now);
+    PQclear(xid);
     for (i = 0; i < CLAIM_PARAMS; i++)
         xo_buf_free(&b[i]);
     return st;
@@ -244,6 +258,7 @@ static void take_row(const PGresult *r, int i, const char *group, xo_claim *rows
     if (!hit || hit->fresh || strcmp(PQgetvalue(r, i, 1), group) != 0)
         return;
     hit->found = 1;
+    hit->found_row = strtoll(PQgetvalue(r, i, 4), NULL, 10);
     copy_text(hit->found_digest, sizeof(hit->found_digest), r, i, 3);
     copy_text(hit->found_topic, sizeof(hit->found_topic), r, i, 2);
     for (end = strlen(hit->found_digest); end && hit->found_digest[end - 1] == ' '; end--)

@@ -15,7 +15,7 @@ enum {
 /* expression: the database's time in ms UTC */
 #define PG_NOW_MS "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 #define PG_OWN_KEY(n) (UINT64_C(1) << 40 | (n)) /* cache keys of our own statements, above all serials */
-enum { PG_KEY_SETTINGS = 1, PG_KEY_CLAIM = 16 /* + layout, + generation */ };
+enum { PG_KEY_SETTINGS = 1, PG_KEY_XID = 2, PG_KEY_CLAIM = 16 /* + layout, + generation */ };
 
 /* A statement prepared on the server. */
 typedef struct {

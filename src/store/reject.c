@@ -111,6 +111,10 @@ static xonce_status write_row(xonce_tx *tx, reject *j, xonce_outcome *what)
     if (!j->claim_stands) {
         j->cl->keep_key |= j->cl->state == XO_CLAIM_COLLIDES; /* it has a key of its own by now */
         st = xo_claim_all(tx->s, tx->c, &tx->arena, &j->cl, 1);
+        if (st == XONCE_OK && j->cl->state == XO_CLAIM_COLLIDES && !j->cl->keep_key) { /* rejected as it is anyway, not for that */
+            j->cl->keep_key = 1;
+            st = xo_claim_all(tx->s, tx->c, &tx->arena, &j->cl, 1);
+        }
         if (st == XONCE_OK && j->cl->state == XO_CLAIM_DUPLICATE)
             *what = XONCE_DUPLICATE;
         else if (st == XONCE_OK && j->cl->state != XO_CLAIM_FRESH)

@@ -133,6 +133,13 @@ static void number_lanes(xo_runner *r)
     }
 }
 
+/* One that no handler may see: it is rejected, wherever it stands. */
+static void leave_at_once(xo_runner *r, size_t who, int failed_run)
+{
+    r->all[who].left = 0; /* whatever it stands behind */
+    xo_leave_deferred(r, who, XONCE_REJECT, failed_run);
+}
+
 static xonce_status init_members(xo_runner *r, xo_item *items, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -148,9 +155,11 @@ static xonce_status init_members(xo_runner *r, xo_item *items, size_t n)
         xonce_status st = xo_claimant_init(r->s, items[i].m, i, &r->all[i].cl);
         if (st == XONCE_E_NOMEM || !r->all[i].cl.key[0]) /* no memory, no crypto library: not the message's fault */
             return st;
-        if (st != XONCE_OK) { /* it cannot say who it is: it will not be able to next time either */
-            r->all[i].left = 0; /* whatever it stands behind */
-            xo_leave_deferred(r, i, XONCE_REJECT, 1);
+        if (items[i].m->refuse) { /* the source cannot answer for it */
+            xo_fail(XONCE_E_INVALID, "%s", *items[i].m->refuse ? items[i].m->refuse : "refused by its source");
+            leave_at_once(r, i, 0);
+        } else if (st != XONCE_OK) { /* it cannot say who it is: it will not be able to next time either */
+            leave_at_once(r, i, 1);
         }
     }
     return XONCE_OK;

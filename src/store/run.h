@@ -12,6 +12,7 @@ typedef struct {
     xonce_verdict verdict;
     int claim_stands;       /* a handler committed its claim without (all of) its effects: never a duplicate */
     int asked;              /* after a handler ended the transaction: is its claim committed? 1, 0, -1 when nobody could say */
+    int exposed;            /* the last attempt that claimed it broke off after a handler had had the handle: that one may have committed */
     int maybe;              /* an unknown COMMIT may have applied it: a refused claim then is ours */
     int ran;                /* its handler returned in this attempt */
     size_t twin;            /* member whose outcome it takes, SIZE_MAX */
@@ -26,7 +27,7 @@ typedef struct {
     xonce_tx tx;
     int savepoints;         /* a savepoint around each message in this attempt */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
-    size_t safe;            /* those that ran before this one were sent before any handler could end the transaction; SIZE_MAX: nobody was */
+    size_t safe;            /* those that ran before this one were sent before a handler ended the transaction; SIZE_MAX: nobody was */
 } xo_runner;
 
 typedef enum {

@@ -245,6 +245,55 @@ static xonce_status fits(const check_run *k, const char *sql, int *fits_out)
     return st != XONCE_OK && xo_error_class() != XO_SQL_SETUP ? st : XONCE_OK;
 }
 
+typedef struct {
+    const char *table;
+    char *sql;
+} creating;
+
+static xonce_status keep_creating(const char *sql, void *arg)
+{
+    creating *m = arg;
+    char head[80];
+    int n = snprintf(head, sizeof head, "CREATE TABLE IF NOT EXISTS %s (", m->table);
+    const char *at = n > 0 ? strstr(sql, head) : NULL;
+    if (!at || m->sql)
+        return XONCE_OK;
+    m->sql = xo_strdup(at); /* without the comment before it */
+    return m->sql ? XONCE_OK : xo_nomem();
+}
+
+/* A table that only sources with offsets use: HTTP does not miss it. `columns` must be there. */
+static xonce_status check_offsets_table(const check_run *k, const char *table, const char *columns, const char *why)
+{
+    char what[128];
+    creating m = {.table = table};
+    xo_buf sql = {0};
+    int there = 0;
+    xo_buf_printf(&sql, "SELECT %s FROM %s WHERE 1 = 0", columns, table);
+    xonce_status st = xo_buf_status(&sql);
+    if (st == XONCE_OK)
+        st = fits(k, sql.p, &there);
+    xo_buf_free(&sql);
+    if (st != XONCE_OK || there)
+        return st;
+    snprintf(what, sizeof what, "the table %s is missing, lacks columns, or may not be read", table);
+    st = each_statement(k->s->d->name, k->s->d->kind, keep_creating, &m);
+    if (st == XONCE_OK)
+        find(k, 1, what, why, m.sql ? m.sql : "run `xonce init`");
+    free(m.sql);
+    return st;
+}
+
+static xonce_status check_settled(const check_run *k)
+{
+    xonce_status st = check_offsets_table(k, "xonce_settled",
+                                          "consumer_group, topic_name, broker_name, queue_id, generation, tags, first_offset, next_offset, last_store_time, last_log_offset, epoch",
+                                          "consuming over HTTP works; consuming from rocketmq:// needs it: run `xonce init`, or the statement below");
+    return st == XONCE_OK ? check_offsets_table(k, "xonce_store", "name, value",
+                                                "consuming over HTTP works; consuming from rocketmq:// needs it: run `xonce init`, or the statement below")
+                          : st;
+}
+
 static xonce_status check_tables(const check_run *k, int *watermark)
 {
     xo_buf sql = {0};
@@ -268,7 +317,7 @@ static xonce_status check_tables(const check_run *k, int *watermark)
         find(k, 1, "the table xonce_watermark is missing, lacks columns, or may not be read",
              "nothing is ever pruned, and the record table grows",
              "run `xonce init`, or the SQL of `xonce init --print`");
-    return st;
+    return st == XONCE_OK ? check_settled(k) : st;
 }
 
 static void check_clock(const check_run *k, const xo_marks *m)

@@ -368,7 +368,7 @@ static xonce_status lite_savepoint(xo_conn *conn, xo_savepoint_op op)
     xo_lite *c = lite(conn);
     if (is_gone(c))
         return ended(c);
-    if (op == XO_ASK_GUARD) /* the hooks would have told */
+    if (op == XO_ASK_GUARD || op == XO_RENEW_GUARD) /* the hooks would have told */
         return XONCE_OK;
     /* one that was rolled back to is still there: it must not pile up */
     int release = op == XO_RELEASE || (op == XO_SAVE && c->item);

@@ -88,7 +88,7 @@ xonce_status xo_lite_fail(xo_lite *c, int preparing, const char *what)
     const char *text = sqlite3_errmsg(c->db);
     xo_sql_class cls = xo_lite_class(rc, preparing, text);
     xonce_status code = code_of(rc);
-    if (cls == XO_SQL_SETUP && (strstr(text, "transaction_record") || starts_with(text, "ON CONFLICT clause")) &&
+    if (cls == XO_SQL_SETUP && (strstr(text, "transaction_record") || starts_with(text, "no such table: xonce_") || starts_with(text, "ON CONFLICT clause")) &&
         code == XONCE_E_SQL)
         code = XONCE_E_SCHEMA;
     if (cls == XO_SQL_LOST && !c->base.joined)

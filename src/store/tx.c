@@ -140,17 +140,12 @@ static xonce_status look_up(xonce_tx *tx, const char *sql, size_t n, const xo_sq
     return XONCE_OK;
 }
 
-/* Lends the handle; the queue is empty. Who had it is remembered until the guard has been seen again. */
+/* Lends the handle; the queue is empty. Before another message's handler gets it the guard is asked: two that end the transaction, each in its own way, could apply those between them twice. */
 static void *lend(xonce_tx *tx)
 {
-    if (!tx->c->lent)
-        tx->lent_first = SIZE_MAX;
-    if (tx->lent_first == SIZE_MAX) {
-        tx->lent_first = tx->item;
-        tx->lent_several = 0;
-    } else if (tx->lent_first != tx->item) {
-        tx->lent_several = 1;
-    }
+    if (tx->c->lent && !tx->c->joined && tx->lender != tx->item && tx->s->d->savepoint(tx->c, XO_RENEW_GUARD) != XONCE_OK)
+        return NULL;
+    tx->lender = tx->item;
     return tx->s->d->native(tx->c);
 }
 
@@ -169,7 +164,7 @@ static int sets_savepoint(const xo_sql *sql, xo_dialect_kind kind)
 /* A statement that may end the transaction by itself (DDL on MySQL, CALL) runs alone, behind the guard savepoint. */
 static int needs_guard(const xonce_tx *tx, const xo_sql *sql)
 {
-    return !tx->c->joined && (sql->kind == XO_STMT_OTHER || (!tx->c->lent && sets_savepoint(sql, tx->s->d->kind)));
+    return !tx->c->joined && (sql->kind == XO_STMT_OTHER || ((!tx->c->lent || tx->lender != tx->item) && sets_savepoint(sql, tx->s->d->kind)));
 }
 
 static xonce_status arm_guard(xonce_tx *tx, const xo_sql *sql)

@@ -20,8 +20,7 @@ struct xonce_tx {
     void *worker;
     const int *stopping;
     int64_t expires_mono;      /* the smallest of its messages */
-    size_t lent_first;         /* for whom a handler had the native handle first since the guard was set; SIZE_MAX: nobody */
-    int lent_several;          /* ... and others after it */
+    size_t lender;             /* the message whose handler had the native handle last; SIZE_MAX: nobody. The guard was seen since anybody else had it */
     int escape_refused;        /* a handler's COMMIT was refused by the engine: nothing of it was applied */
     int dead;                  /* by hand: an error made it useless but for a rollback */
 };

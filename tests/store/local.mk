@@ -3,7 +3,8 @@
 # the conformance suite, once per engine
 check_LTLIBRARIES += tests/store/libsuite.la
 tests_store_libsuite_la_SOURCES = tests/store/suite.c tests/store/suite.h tests/store/suite_batches.c tests/store/suite_claims.c \
-	tests/store/suite_breakers.c tests/store/suite_concurrency.c tests/store/suite_corners.c tests/store/suite_escapes.c tests/store/suite_refusals.c tests/store/suite_rejects.c
+	tests/store/suite_breakers.c tests/store/suite_concurrency.c tests/store/suite_corners.c tests/store/suite_escapes.c tests/store/suite_positions.c tests/store/suite_refusals.c \
+	tests/store/suite_rejects.c tests/store/suite_sources.c
 suite_programs = tests/store/suite_sqlite tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain
 SUITE_LIBS = tests/store/libsuite.la $(CORE_LIBS)
 check_PROGRAMS += $(suite_programs)
@@ -20,6 +21,22 @@ SERVER_TESTS += tests/store/suite_postgres tests/store/suite_mysql tests/store/s
 SANITIZER_TESTS += $(suite_programs)
 THREAD_TESTS += $(suite_programs)
 VALGRIND_TESTS += tests/store/suite_sqlite
+
+# random deliveries, handlers and failures; XONCE_TORTURE_SECONDS for longer runs
+torture_programs = tests/store/torture_sqlite tests/store/torture_postgres tests/store/torture_mysql tests/store/torture_mysql_plain
+check_PROGRAMS += $(torture_programs)
+tests_store_torture_sqlite_SOURCES = tests/store/torture.c tests/store/on_sqlite.c
+tests_store_torture_sqlite_LDADD = $(CORE_LIBS)
+tests_store_torture_postgres_SOURCES = tests/store/torture.c tests/store/on_postgres.c
+tests_store_torture_postgres_LDADD = $(CORE_LIBS)
+tests_store_torture_mysql_SOURCES = tests/store/torture.c tests/store/on_mysql.c
+tests_store_torture_mysql_LDADD = $(CORE_LIBS)
+tests_store_torture_mysql_plain_SOURCES = tests/store/torture.c tests/store/on_mysql_plain.c
+tests_store_torture_mysql_plain_LDADD = $(CORE_LIBS)
+TESTS += tests/store/torture_sqlite
+SERVER_TESTS += tests/store/torture_postgres tests/store/torture_mysql tests/store/torture_mysql_plain
+SANITIZER_TESTS += $(torture_programs)
+THREAD_TESTS += $(torture_programs)
 
 # schema, watermark and pruning over each engine that is there
 check_PROGRAMS += tests/store/test_schema

@@ -82,6 +82,8 @@ void fresh_database(void)
     sql("DROP TABLE IF EXISTS transaction_record");
     sql("DROP TABLE IF EXISTS xonce_rejected");
     sql("DROP TABLE IF EXISTS xonce_watermark");
+    sql("DROP TABLE IF EXISTS xonce_settled");
+    sql("DROP TABLE IF EXISTS xonce_store");
     ck_assert_msg(xonce_store_upgrade(judge) == XONCE_OK, "upgrade: %s", xonce_error_last()->text);
     sql("CREATE TABLE orders (id varchar(200) NOT NULL, body varchar(2000), seq integer)");
 }
@@ -234,6 +236,8 @@ int main(void)
     srunner_add_suite(sr, suite_refusals());
     srunner_add_suite(sr, suite_breakers());
     srunner_add_suite(sr, suite_corners());
+    srunner_add_suite(sr, suite_sources());
+    srunner_add_suite(sr, suite_positions());
     srunner_set_fork_status(sr, CK_NOFORK); /* threads, client libraries and sanitizers do not like fork */
     srunner_set_tap(sr, "-");
     srunner_run_all(sr, CK_SILENT);

@@ -41,4 +41,6 @@ Suite *suite_rejects(void);
 Suite *suite_refusals(void);
 Suite *suite_breakers(void);
 Suite *suite_corners(void);
+Suite *suite_sources(void);
+Suite *suite_positions(void);
 #endif

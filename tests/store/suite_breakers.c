@@ -6,6 +6,7 @@
 #include "xonce/sqlite.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
 
 enum { N = 8 };
 
@@ -187,6 +188,146 @@ START_TEST(one_commits_and_another_rolls_back)
     p.native[second[_i % 3]] = _i % 2 ? "ROLLBACK" : rollback_and_begin();
     run_script(s, &p, items, 0);
     check_truth(s, items);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* What the first one opened the second one commits: those in between must not be in it. */
+START_TEST(one_rolls_back_and_another_commits)
+{
+    xonce_store *s = open_store("GID_a");
+    xo_item items[N];
+    script p = {.fails = _i / 2};
+    p.native[1] = rollback_and_begin();
+    p.native[5] = _i % 2 ? "COMMIT" : commit_and_begin();
+    run_script(s, &p, items, 0);
+    for (int i = 2; i < 5; i++)
+        ck_assert_msg(items[i].outcome == XONCE_FRESH || items[i].outcome == XONCE_REJECTED, "m%d: %d", i, items[i].outcome);
+    check_truth(s, items);
+    xonce_store_close(s);
+}
+END_TEST
+
+START_TEST(the_one_at_fault_is_found)
+{
+    xonce_store *s = open_store("GID_a");
+    xo_item items[N];
+    script p = {.native = {"SELECT 1", "SELECT 1", "SELECT 1", NULL, "SELECT 1", NULL, "SELECT 1", "SELECT 1"}};
+    p.native[3] = _i % 2 ? "COMMIT" : commit_and_begin();
+    run_script(s, &p, items, 0);
+    for (int i = 0; i < N; i++) {
+        int passed = i < 3 || on == ON_SQLITE;
+        ck_assert_msg(items[i].outcome == (i != 3 && passed ? XONCE_FRESH : XONCE_REJECTED), "m%d: %d %s", i, items[i].outcome, items[i].error.pub.text);
+    }
+    check_truth(s, items);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* Handlers that only look, while others of the batch fail again and again, so that each gets a savepoint of its own: nobody ended anything. */
+START_TEST(the_handle_is_lent_to_many_among_failures)
+{
+    xonce_store *s = open_store("GID_a");
+    xo_item items[N];
+    script p = {.native = {"SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1"}};
+    for (int i = 0; i < 6; i += 2)
+        p.say[i] = XONCE_RETRY;
+    run_script(s, &p, items, 0);
+    for (int i = 0; i < N; i++)
+        ck_assert_msg(items[i].outcome == (p.say[i] == XONCE_DONE ? XONCE_FRESH : XONCE_DEFERRED), "m%d: %d %s", i, items[i].outcome, items[i].error.pub.text);
+    ck_assert_int_eq(rejected(), 0);
+    ck_assert_int_eq(orders(), 5);
+    check_truth(s, items);
+    xonce_store_close(s);
+}
+END_TEST
+
+static void cut(xonce_tx *tx)
+{
+    if (on == ON_POSTGRES)
+        shutdown(PQsocket(xonce_tx_postgres(tx)), SHUT_RDWR);
+    else
+        shutdown((int)mysql_get_socket(xonce_tx_mysql(tx)), SHUT_RDWR);
+}
+
+static int cuts;
+
+/* Commits, and the wire breaks before anybody sees it. */
+static xonce_verdict commit_and_cut(xonce_tx *tx, const xonce_message *m, void *arg)
+{
+    int way = *(int *)arg;
+    if (book(tx, m, NULL) != XONCE_DONE)
+        return XONCE_RETRY;
+    if (number_of(m) != 2 || cuts++)
+        return XONCE_DONE;
+    run_lent(tx, way ? "SELECT 1" : commit_and_begin());
+    cut(tx);
+    return XONCE_DONE;
+}
+
+/* The record that is found is the very one that we claimed: nobody else's, so no duplicate. */
+START_TEST(a_commit_and_then_a_cut_wire)
+{
+    if (on == ON_SQLITE)
+        return; /* which has no wire, and refuses the COMMIT */
+    xonce_store *s = open_store("GID_a");
+    int way = _i % 2, alone = _i / 2, n = alone ? 1 : N;
+    xo_item items[N];
+    xo_spec spec = {.one = commit_and_cut, .arg = &way};
+    cuts = 0;
+    make(items);
+    ck_assert_msg(xo_run(s, items + (alone ? 2 : 0), (size_t)n, &spec) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_int_ge(cuts, 1);
+    if (way) { /* nothing was committed: all of it again */
+        for (int i = 0; i < N; i++)
+            ck_assert((alone && i != 2) || items[i].outcome == XONCE_FRESH);
+        ck_assert_int_eq(orders(), n);
+        ck_assert_int_eq(rejected(), 0);
+    } else {
+        ck_assert_msg(items[2].outcome == XONCE_REJECTED, "%d", items[2].outcome);
+        char *why = sql_text("SELECT reason FROM xonce_rejected WHERE message_id LIKE 'm2%'");
+        ck_assert_msg(strstr(why, "committed the transaction before it broke off") != NULL, "%s", why);
+        free(why);
+        for (int i = 0; i < N && !alone; i++)
+            ck_assert_msg(items[i].outcome != XONCE_DUPLICATE, "m%d", i);
+    }
+    for (int i = 0; i < N; i++)
+        xonce_message_free((xonce_message *)items[i].m);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* Rolls back, and another consumer applies the message before anybody looks. */
+static xonce_verdict give_way(xonce_tx *tx, const xonce_message *m, void *arg)
+{
+    if (book(tx, m, NULL) != XONCE_DONE)
+        return XONCE_RETRY;
+    if (number_of(m) == 2 && !cuts++) {
+        run_lent(tx, "ROLLBACK");
+        ck_assert_int_eq(once(arg, "m2", "x"), XONCE_FRESH);
+    }
+    return XONCE_DONE;
+}
+
+/* The record that is found then is not ours: nothing is rejected that was applied. */
+START_TEST(a_rollback_and_another_who_is_quick)
+{
+    xonce_store *s = open_store("GID_a"), *other = open_store("GID_a");
+    int alone = _i, n = alone ? 1 : N;
+    xo_item items[N];
+    xo_spec spec = {.one = give_way, .arg = other};
+    cuts = 0;
+    make(items);
+    ck_assert_msg(xo_run(s, items + (alone ? 2 : 0), (size_t)n, &spec) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_int_eq(rejected(), 0);
+    ck_assert_int_eq(orders(), n);
+    ck_assert_msg(items[2].outcome == XONCE_DEFERRED || items[2].outcome == XONCE_DUPLICATE, "%d %s", items[2].outcome, items[2].error.pub.text);
+    for (int i = 0; i < N; i++) {
+        ck_assert(alone || i == 2 || items[i].outcome == XONCE_FRESH);
+        xonce_message_free((xonce_message *)items[i].m);
+    }
+    ck_assert_int_eq(once(s, "m2", "x"), XONCE_DUPLICATE);
+    xonce_store_close(other);
     xonce_store_close(s);
 }
 END_TEST
@@ -379,6 +520,11 @@ Suite *suite_breakers(void)
     tcase_add_loop_test(t, commit_and_then_no, 0, 4);
     tcase_add_loop_test(t, an_unnoticed_commit_and_others_that_leave, 0, 5);
     tcase_add_loop_test(t, one_commits_and_another_rolls_back, 0, 6);
+    tcase_add_loop_test(t, one_rolls_back_and_another_commits, 0, 4);
+    tcase_add_loop_test(t, the_one_at_fault_is_found, 0, 2);
+    tcase_add_test(t, the_handle_is_lent_to_many_among_failures);
+    tcase_add_loop_test(t, a_commit_and_then_a_cut_wire, 0, 4);
+    tcase_add_loop_test(t, a_rollback_and_another_who_is_quick, 0, 2);
     tcase_add_loop_test(t, many_that_roll_back, 0, 2);
     tcase_add_loop_test(t, a_batch_handler_marks_and_commits, 0, 4);
     tcase_add_loop_test(t, a_failure_elsewhere_between_commit_and_the_verdict, 0, 4);

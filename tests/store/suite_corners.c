@@ -187,6 +187,32 @@ START_TEST(many_failing_lanes)
 }
 END_TEST
 
+START_TEST(an_id_that_is_free_again_by_a_lane_held_up)
+{
+    static const char *const bodies[] = {"head", "one", "two"}, *const lanes[] = {"a", "a", "b"};
+    xonce_store *s = open_store("GID_a");
+    xo_item items[3];
+    memset(items, 0, sizeof items);
+    for (int i = 0; i < 3; i++) {
+        xonce_message *m = message(i ? "m1" : "m0", bodies[i]);
+        xonce_message_set_property(m, "__SHARDINGKEY", lanes[i]);
+        items[i].m = m;
+    }
+    by_body bad = {.bad = "head", .say = XONCE_RETRY};
+    xo_spec spec = {.one = unless_bad, .arg = &bad, .ordered = 1};
+    ck_assert_int_eq(xo_run(s, items, 3, &spec), XONCE_OK);
+    ck_assert_int_eq(items[1].outcome, XONCE_DEFERRED);
+    ck_assert_int_eq(items[2].outcome, XONCE_FRESH);
+    ck_assert_int_eq(once(s, "m1", "two"), XONCE_DUPLICATE);
+    ck_assert_int_eq(once(s, "m1", "one"), XONCE_FRESH);
+    ck_assert_int_eq(once(s, "m1", "two"), XONCE_DUPLICATE);
+    ck_assert_int_eq(orders(), 2);
+    for (int i = 0; i < 3; i++)
+        xonce_message_free((xonce_message *)items[i].m);
+    xonce_store_close(s);
+}
+END_TEST
+
 START_TEST(a_stale_message_holds_up_its_lane)
 {
     xonce_store *s = open_store_with("GID_a", "prune.keep", "10m");
@@ -606,6 +632,7 @@ Suite *suite_corners(void)
     tcase_add_test(t, where_collisions_reject_the_first_must_be_committed);
     tcase_add_loop_test(t, a_forged_id_of_a_collision, 0, 3);
     tcase_add_test(t, many_failing_lanes);
+    tcase_add_test(t, an_id_that_is_free_again_by_a_lane_held_up);
     tcase_add_test(t, a_stale_message_holds_up_its_lane);
     tcase_add_test(t, a_message_held_elsewhere_holds_up_its_lane);
     tcase_add_loop_test(t, reasons_that_are_no_text, 0, 3);

@@ -52,6 +52,8 @@ static void drop_all(void)
     sql("DROP TABLE IF EXISTS transaction_record");
     sql("DROP TABLE IF EXISTS xonce_rejected");
     sql("DROP TABLE IF EXISTS xonce_watermark");
+    sql("DROP TABLE IF EXISTS xonce_settled");
+    sql("DROP TABLE IF EXISTS xonce_store");
 }
 
 static void start(int engine)
@@ -92,7 +94,7 @@ static void records(const char *group, int64_t ctime, int step, int n)
 /* ---- printing ---- */
 
 typedef struct {
-    int pieces, record, rejected, watermark;
+    int pieces, record, rejected, watermark, settled, store;
     int run;
 } printed;
 
@@ -106,6 +108,8 @@ static void on_piece(const char *text, void *arg)
     p->record += strstr(text, "CREATE TABLE IF NOT EXISTS transaction_record") != NULL;
     p->rejected += strstr(text, "CREATE TABLE IF NOT EXISTS xonce_rejected") != NULL;
     p->watermark += strstr(text, "CREATE TABLE IF NOT EXISTS xonce_watermark") != NULL;
+    p->settled += strstr(text, "CREATE TABLE IF NOT EXISTS xonce_settled") != NULL;
+    p->store += strstr(text, "CREATE TABLE IF NOT EXISTS xonce_store ") != NULL;
     if (p->run)
         sql(text);
 }
@@ -118,7 +122,7 @@ START_TEST(schema_is_printed)
         printed p = {0};
         ck_assert_int_eq(xonce_store_print_schema(known[i], on_piece, &p), XONCE_OK);
         ck_assert_int_ge(p.pieces, 3);
-        ck_assert(p.record == 1 && p.rejected == 1 && p.watermark == 1);
+        ck_assert(p.record == 1 && p.rejected == 1 && p.watermark == 1 && p.settled == 1 && p.store == 1);
     }
     printed p = {0};
     ck_assert_int_eq(xonce_store_print_schema("oracle://h/d", on_piece, &p), XONCE_E_INVALID);
@@ -135,6 +139,8 @@ START_TEST(printed_schema_runs)
     ck_assert_int_eq(xonce_store_print_schema(uri, on_piece, &p), XONCE_OK);
     ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 0);
     ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_rejected"), 0);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_settled"), 0);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_store"), 0);
     ck_assert_int_eq(xonce_store_upgrade(s), XONCE_OK);
     finish();
 }
@@ -186,7 +192,8 @@ static void upgrade_at_once(void)
         ck_assert_int_eq(ok[i], 1);
     ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record WHERE digest IS NOT NULL"), 0);
     ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_rejected"), 0);
-    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_watermark"), 0);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_settled"), 0);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_store"), 0);
 }
 
 START_TEST(init_at_once)
@@ -194,6 +201,7 @@ START_TEST(init_at_once)
     start(_i);
     for (int round = 0; round < 3; round++) {
         upgrade_at_once();
+        ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_watermark"), 0);
         drop_all();
     }
     finish();
@@ -272,6 +280,59 @@ START_TEST(check_of_tables_and_watermark)
     sql("UPDATE xonce_watermark SET updated_ms = updated_ms - 4000000");
     look(&k);
     ck_assert_msg(strstr(k.text, "0 the group's caught-up watermark is older") != NULL, "%s", k.text);
+    finish();
+}
+END_TEST
+
+/* What `check` prints for one missing table, statement and all. */
+static void expect_missing(const findings *k, const char *table)
+{
+    char line[400];
+    snprintf(line, sizeof line, "1 the table %s is missing, lacks columns, or may not be read [CREATE TABLE IF NOT EXISTS %s (", table, table);
+    ck_assert_msg(strstr(k->text, line) != NULL, "%s", k->text);
+}
+
+static void run_if_create(const xonce_finding *f, void *arg)
+{
+    int *n = arg;
+    if (strncmp(f->sql, "CREATE TABLE", 12) != 0)
+        return;
+    ++*n;
+    sql(f->sql);
+}
+
+/* A database of ours from before these tables: HTTP goes on, `check` tells, its SQL or an upgrade mends it, and what was there stays. */
+START_TEST(an_older_database_gets_the_new_tables)
+{
+    findings k;
+    int mended = 0;
+    start_with_tables(_i);
+    records("g", 1000, 1, 3);
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    sql("DROP TABLE xonce_settled");
+    sql("DROP TABLE xonce_store");
+    look(&k);
+    expect_missing(&k, "xonce_settled");
+    expect_missing(&k, "xonce_store");
+    ck_assert_msg(strstr(k.text, "xonce_rejected is missing") == NULL && k.worst < 3, "%s", k.text);
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    ck_assert_int_eq(xonce_store_check(s, run_if_create, &mended), XONCE_OK);
+    ck_assert_int_eq(mended, 2);
+    look(&k);
+    ck_assert_msg(!strstr(k.text, "missing"), "%s", k.text);
+    sql("INSERT INTO xonce_settled VALUES ('g', 't', 'b', 0, 0, '*', 1, 2, 3, 4, 5)");
+    sql("DROP TABLE xonce_store");
+    ck_assert_int_eq(xonce_store_upgrade(s), XONCE_OK);
+    ck_assert_int_eq(xonce_store_upgrade(s), XONCE_OK);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_settled WHERE epoch = 5 AND last_log_offset = 4 AND next_offset = 2"), 1);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_store"), 0);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 3);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM xonce_watermark"), 1);
+    sql("DROP TABLE xonce_settled");
+    sql("DROP TABLE xonce_store");
+    sql("DELETE FROM xonce_watermark");
+    upgrade_at_once();
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 3);
     finish();
 }
 END_TEST
@@ -573,6 +634,7 @@ int main(void)
         init_at_once,
         vendor_table_gets_our_columns,
         check_of_tables_and_watermark,
+        an_older_database_gets_the_new_tables,
         check_of_a_short_keep,
         watermark_moves_forward_only,
         heartbeats_at_once,

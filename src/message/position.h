@@ -1,0 +1,27 @@
+/* Positions: how far each queue of a source with offsets is settled, and where that is kept. Sources use them, stores write them, and neither knows the other. */
+#ifndef XO_POSITION_H
+#define XO_POSITION_H
+#include "base/error.h"
+
+/* A stretch of a queue in which every message is settled: a row of xonce_settled. docs/design.md "Positions". */
+typedef struct {
+    char *topic, *broker, *tags; /* topic and group without namespace; tags as subscribed */
+    int32_t queue;
+    int64_t generation, first, next;        /* first <= offset < next */
+    int64_t last_store_time, last_log_offset; /* the greatest in it; -1 = none yet */
+    int64_t epoch;                          /* how often the queue was taken over */
+} xo_range;
+/* Where a source with offsets keeps its positions; the consumer hands it one that writes xonce_settled. Any thread; may block as a database does. */
+typedef struct {
+    /* All rows of a queue, by generation. The caller frees each text and the array (xo_ranges_free). */
+    xonce_status (*load)(void *self, const char *topic, const char *broker, int32_t queue, xo_range **out, size_t *n);
+    /* Is there a row of any queue of this topic? */
+    xonce_status (*knows)(void *self, const char *topic, int *known);
+    /* Writes rows, in one transaction: a new one as it is; of an existing one (same queue and generation) next and the maxima grow together, never shrink, and epoch is the greater.
+       XONCE_E_CONFLICT: a row of this queue and generation was begun by somebody else and cannot be continued so (it ends before ours begins, or has other tags): the others are written, that
+       one is as it was; load again and take another generation. XONCE_E_TIMEOUT: somebody holds the rows, try again. */
+    xonce_status (*save)(void *self, const xo_range *r, size_t n);
+    xonce_status (*store_id)(void *self, char out[9]); /* 8 hex digits that name this database */
+} xo_position_ops;
+void xo_ranges_free(xo_range *r, size_t n); /* texts and array; NULL is fine */
+#endif
