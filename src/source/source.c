@@ -11,22 +11,25 @@ xonce_status xonce_source_open(xonce_source **out, const char *uri, const xonce_
     }
     *out = NULL;
     if (!uri) {
-        return xo_fail(XONCE_E_INVALID, "xonce_source_open: no URI; http://host:port?instance=MQ_INST_x is one");
+        return xo_fail(XONCE_E_INVALID, "xonce_source_open: no URI; http://host:port?instance=MQ_INST_x and rocketmq://host:9876 are such");
     }
     if (strncasecmp(uri, "http://", 7) == 0 || strncasecmp(uri, "https://", 8) == 0) {
         return xo_source_http_open(out, uri, cfg);
     }
-    static const char *const schemes[] = {"http", "https"};
+    if (strncasecmp(uri, "rocketmq://", 11) == 0) {
+        return xo_source_rocketmq_open(out, uri, cfg);
+    }
+    static const char *const schemes[] = {"http", "https", "rocketmq"};
     size_t n = strcspn(uri, ":/?#@ ");
     char scheme[32] = "";
     if (uri[n] == ':' && n > 0 && n < sizeof(scheme)) {
         memcpy(scheme, uri, n);
     }
-    const char *near = scheme[0] ? xo_nearest(scheme, schemes, 2) : NULL;
+    const char *near = scheme[0] ? xo_nearest(scheme, schemes, 3) : NULL;
     if (near) {
         return xo_fail(XONCE_E_INVALID, "no source is known for \"%s:\"; did you mean %s://host:port ?", scheme, near);
     }
-    return xo_fail(XONCE_E_INVALID, "a source URI begins with http:// or https://%s%s%s", scheme[0] ? ", not with " : "", scheme, scheme[0] ? ":" : "");
+    return xo_fail(XONCE_E_INVALID, "a source URI begins with http://, https:// or rocketmq://%s%s%s", scheme[0] ? ", not with " : "", scheme, scheme[0] ? ":" : "");
 }
 
 void xonce_source_close(xonce_source *s)

@@ -2,6 +2,7 @@
 #ifndef XO_SOURCE_H
 #define XO_SOURCE_H
 #include "message/message.h"
+#include "message/position.h"
 typedef struct xo_source_ops {
     /* Before start, once per topic. ordered: lanes are kept in order by the source as far as it can. */
     xonce_status (*subscribe)(xonce_source *s, const char *group, const char *topic, const char *tags, int ordered);
@@ -11,7 +12,7 @@ typedef struct xo_source_ops {
     xonce_status (*poll)(xonce_source *s, size_t max, int64_t timeout_ms, xonce_message **list);
     /* Takes the messages (list by ->next) and frees them when acknowledged. Returns at once; the work happens in the background. Any thread. */
     void (*ack)(xonce_source *s, xonce_message *list);
-    /* Gives a message back, to come again. Any thread. */
+    /* Gives a message back, to come again; m->failed: its handler failed, an attempt is used up. Any thread. */
     void (*nack)(xonce_source *s, xonce_message *m, int64_t delay_ms);
     /* 1 when, since the last call, the source was seen empty on every subscription and nothing is in its buffer or unsettled: the caught-up watermark may move. */
     int (*caught_up)(xonce_source *s);
@@ -20,18 +21,22 @@ typedef struct xo_source_ops {
     xonce_status (*stop)(xonce_source *s, int64_t timeout_ms);
     void (*wake)(xonce_source *s); /* any thread: a waiting poll returns */
     void (*close)(xonce_source *s);
+    /* Before start; NULL in ops when the source has no offsets. Without it (or never called) the broker's committed offset is all there is. */
+    void (*positions)(xonce_source *s, const xo_position_ops *ops, void *self);
 } xo_source_ops;
 typedef struct {
     uint64_t acked, ack_failed, expired, polls; /* expired: dropped from the buffer because their time was up */
     uint64_t answers;                           /* polls that the other side answered, with messages or with none */
     size_t buffered, unacked;
+    int unhealthy;                              /* something is wrong that needs a person; the log said what */
 } xo_source_counts;
 struct xonce_source {
     const xo_source_ops *ops;
-    const char *kind;               /* "http", "custom" */
+    const char *kind;               /* "http", "rocketmq", "custom" */
     int64_t keep_floor_ms;          /* never-forget: how long something can come back */
     int max_attempts;               /* reject at this many deliveries at the latest (HTTP 280); 0 = no limit */
     void (*counts)(xonce_source *s, xo_source_counts *out);
 };
+xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const xonce_config *cfg);
 xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonce_config *cfg);
 #endif

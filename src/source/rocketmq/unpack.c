@@ -1,0 +1,193 @@
+/* What a pull brought: stored messages become messages of ours, filtered exactly. */
+#include "base/mem.h"
+#include "source/rocketmq/data.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The tag that the broker's filter looked at: of a name twice the last value, and empty ones do not count. */
+static const char *tag_of(const xo_record *r, size_t *len)
+{
+    const char *tag = NULL, *p;
+    size_t n;
+    *len = 0;
+    for (size_t i = 0; (p = xo_record_property(r, "TAGS", i, &n)); i++) {
+        if (n) {
+            tag = p;
+            *len = n;
+        }
+    }
+    return tag;
+}
+
+/* The subscription that a retry copy belongs to, by the topic of its original; its name without namespace is left in *topic (in space, or the record's own place). */
+static const xo_rmq_sub *sub_of_retried(const xo_unpacked *u, const xo_record *r, xo_buf *space, const char **topic)
+{
+    size_t n;
+    const char *wire = xo_record_property(r, "RETRY_TOPIC", 0, &n);
+    *topic = NULL;
+    if (!wire || n == 0 || n > 255 || memchr(wire, 0, n)) {
+        return NULL;
+    }
+    char name[256];
+    memcpy(name, wire, n);
+    name[n] = 0;
+    const char *plain = xo_cluster_unwrap(u->s->cluster, name, space);
+    for (size_t i = 0; i < u->s->nsubs; i++) {
+        if (strcmp(u->s->subs[i].topic, plain) == 0 || strcmp(u->s->subs[i].wire, name) == 0) {
+            *topic = u->s->subs[i].topic;
+            return &u->s->subs[i];
+        }
+    }
+    if (plain != space->p) {
+        xo_buf copy = {0};
+        xo_buf_str(&copy, plain);
+        xo_buf_free(space);
+        *space = copy;
+    }
+    *topic = space->failed ? NULL : space->p;
+    return NULL;
+}
+
+/* A message of r under the name that its topic is subscribed by. why: it cannot be unpacked and is to be rejected. */
+static xonce_status make(const xo_unpacked *u, const xo_record *r, const char *topic, const char *why, xonce_message **m)
+{
+    xo_record named = *r;
+    named.topic = topic;
+    named.ntopic = strlen(topic);
+    return why ? xo_record_refused(&named, u->broker, why, m) : xo_record_message(&named, u->broker, m);
+}
+
+static xonce_status add(xo_unpacked *u, const xo_record *r, xonce_message *m, int ask)
+{
+    xo_pulled *items = xo_grow(u->items, &u->cap, u->n + 1, sizeof(*items));
+    if (!items) {
+        xonce_message_free(m);
+        return xo_nomem();
+    }
+    u->items = items;
+    items[u->n++] = (xo_pulled){.offset = r->queue_offset, .store_time = r->store_time, .log_offset = r->log_offset, .m = m, .ask = ask};
+    u->next = r->queue_offset + 1;
+    if (m) {
+        m->mark = u->mark;
+        m->copy_offset = r->queue_offset;
+        m->copy_log_offset = r->log_offset;
+    }
+    return XONCE_OK;
+}
+
+/* A redelivery. Brokers give retry queues out unfiltered, and so do other clients take them: what failed once had been wanted. */
+static xonce_status take_retried(xo_unpacked *u, const xo_record *r, const char *why)
+{
+    xo_buf space = {0};
+    xonce_message *m;
+    const char *topic;
+    char reason[400];
+    const xo_rmq_sub *sub = sub_of_retried(u, r, &space, &topic);
+    if (!sub && !why) {
+        snprintf(reason, sizeof(reason), topic ? "this consumer does not subscribe to its topic %s" : "it stands in the retry topic and does not say whence%s",
+                 topic ? topic : "");
+        why = reason;
+    }
+    xonce_status st = make(u, r, topic ? topic : u->topic, why, &m);
+    xo_buf_free(&space);
+    if (st != XONCE_OK) {
+        return st;
+    }
+    int known = xo_origin_known(r, m);
+    if (known < 0) {
+        xonce_message_free(m);
+        return xo_nomem();
+    }
+    return add(u, r, m, !known);
+}
+
+/* The dead letters of a batch's members share the batch's UNIQ_KEY; what tells them apart is where they came from. */
+static xonce_status name_dead_letter(xonce_message *m)
+{
+    const char *origin = xonce_message_property(m, "ORIGIN_MESSAGE_ID");
+    if (strncmp(m->topic, "%DLQ%", 5) || !origin || !*origin) {
+        return XONCE_OK;
+    }
+    m->uniq = xo_strdup(origin);
+    return m->uniq ? XONCE_OK : xo_nomem();
+}
+
+static xonce_status take_first(xo_unpacked *u, const xo_record *r, const char *why)
+{
+    size_t len;
+    const char *tag = tag_of(r, &len);
+    if (!xo_filter_has(&u->sub->filter, tag, len)) {
+        if (!xo_filter_has_code(&u->sub->filter, tag, len)) {
+            u->conflict = 1;
+            snprintf(u->stranger, sizeof(u->stranger), "%.*s", (int)(len < 100 ? len : 100), tag ? tag : "");
+        }
+        return add(u, r, NULL, 0);
+    }
+    xonce_message *m;
+    xonce_status st = make(u, r, u->sub->topic, why, &m);
+    if (st != XONCE_OK) {
+        return st;
+    }
+    m->ordered = u->sub->ordered;
+    if ((st = name_dead_letter(m)) != XONCE_OK) {
+        xonce_message_free(m);
+        return st;
+    }
+    return add(u, r, m, 0);
+}
+
+static xonce_status take(xo_unpacked *u, const xo_record *r, const char *why)
+{
+    if (r->queue_offset < u->next) {
+        return XONCE_OK; /* the first members of a batch that was pulled from the middle on */
+    }
+    if (r->queue_offset == INT64_MAX) {
+        return xo_fail(XONCE_E_PROTOCOL, "a message at offset %" PRId64 ", which cannot be", r->queue_offset);
+    }
+    return u->sub ? take_first(u, r, why) : take_retried(u, r, why);
+}
+
+static xonce_status take_member(const xo_record *r, void *arg)
+{
+    return take(arg, r, NULL);
+}
+
+static void drop_from(xo_unpacked *u, size_t n)
+{
+    while (u->n > n) {
+        xonce_message_free(u->items[--u->n].m);
+    }
+}
+
+xonce_status xo_unpack(xo_unpacked *u, const void *p, size_t n)
+{
+    xo_record r;
+    int more = 1;
+    xonce_status st = XONCE_OK;
+    for (size_t at = 0; st == XONCE_OK;) {
+        if ((st = xo_record_next(p, n, &at, &r, &more)) != XONCE_OK || !more) {
+            break;
+        }
+        size_t before = u->n;
+        int64_t next = u->next;
+        st = xo_record_members(&r, take_member, u);
+        if (st == XONCE_E_PROTOCOL && u->last_try) {
+            char why[sizeof(xonce_error_last()->text)];
+            snprintf(why, sizeof(why), "%s", xonce_error_last()->text);
+            drop_from(u, before);
+            u->next = next;
+            st = take(u, &r, why);
+        }
+    }
+    return st;
+}
+
+void xo_unpacked_free(xo_unpacked *u)
+{
+    drop_from(u, 0);
+    free(u->items);
+    u->items = NULL;
+    u->cap = 0;
+}
