@@ -1,7 +1,7 @@
 # The examples: each by itself, from the published headers and the library alone; run by examples/run.sh.
 EXAMPLES =
 if WITH_SQLITE
-EXAMPLES += examples/01-quickstart examples/04-sqlite examples/05-batch examples/06-ordered examples/07-own-loop examples/08-join
+EXAMPLES += examples/01-quickstart examples/04-sqlite examples/05-batch examples/06-ordered examples/07-own-loop examples/08-join examples/09-transaction
 endif
 if WITH_POSTGRESQL
 EXAMPLES += examples/02-libpq examples/08-join-postgres
@@ -46,3 +46,6 @@ examples_08_join_postgres_LDADD = libxonce.la $(POSTGRESQL_LIBS)
 examples_08_join_mysql_SOURCES = examples/08-join-mysql.c
 examples_08_join_mysql_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(MYSQL_CFLAGS)
 examples_08_join_mysql_LDADD = libxonce.la $(MYSQL_LIBS)
+examples_09_transaction_SOURCES = examples/09-transaction.c
+examples_09_transaction_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(SQLITE_CFLAGS)
+examples_09_transaction_LDADD = libxonce.la $(SQLITE_LIBS)

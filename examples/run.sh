@@ -38,4 +38,6 @@ fi
 joined=$'J-1: applied\nJ-2: applied\nJ-1: duplicate\nJ-2: duplicate\nJ-3: applied'
 again=$'J-1: duplicate\nJ-2: duplicate\nJ-1: duplicate\nJ-2: duplicate\nJ-3: duplicate'
 for name in 08-join 08-join-postgres 08-join-mysql; do shows "$name" "$joined" "$again"; done
+sold=$'sold, and told\nnot sold, and not told'
+shows 09-transaction "$sold" "$sold"
 done_testing

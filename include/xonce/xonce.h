@@ -310,7 +310,9 @@ typedef struct {
 /* ack gets, per queue, only the last message of a gapless settled run (Kafka's offsets) */
 #define XONCE_SOURCE_CUMULATIVE 1u
 /* http://host[:port][?instance=MQ_INST_x] or https://: the RocketMQ HTTP protocol. Credentials come from cfg (credentials.*), the environment
-   (ALIBABA_CLOUD_ACCESS_KEY_ID, _SECRET, ALIBABA_CLOUD_SECURITY_TOKEN) or cfg's credentials.file; in a URI they are refused. Does not connect yet. */
+   (ALIBABA_CLOUD_ACCESS_KEY_ID, _SECRET, ALIBABA_CLOUD_SECURITY_TOKEN) or cfg's credentials.file; in a URI they are refused. Does not connect yet.
+   rocketmq://host[:port][;host[:port]]...[?instance=N]: the name servers of an Apache RocketMQ cluster (4.9, 5.x, the cloud's TCP endpoints); port 9876 unless given, [v6] in brackets.
+   Where a queue is read from, how members share queues and what retries do: docs/rocketmq.md. */
 XONCE_API xonce_status xonce_source_open(xonce_source **out, const char *uri, const xonce_config *cfg);
 /* ops is copied. */
 XONCE_API xonce_status xonce_source_custom(xonce_source **out, const xonce_source_ops *ops, void *self);
@@ -353,25 +355,53 @@ XONCE_API void xonce_consumer_free(xonce_consumer *c);
 
 typedef struct {
     size_t size;      /* sizeof(xonce_sent), set by the caller */
-    char id[256];     /* the broker's message id */
+    char id[256];     /* the message's id: that of the endpoint (HTTP), its UNIQ_KEY (rocketmq) */
     char broker[128]; /* "" when the protocol does not tell (HTTP) */
     int32_t queue;    /* -1 likewise */
-    int64_t offset;   /* -1 likewise */
+    int64_t offset;   /* -1 likewise, and of delayed messages and transactions: it is not known yet */
 } xonce_sent;
 typedef enum { XONCE_TRANSACTION_COMMIT, XONCE_TRANSACTION_ROLLBACK, XONCE_TRANSACTION_UNKNOWN } xonce_transaction_state;
 typedef xonce_transaction_state (*xonce_transaction_fn)(const xonce_message *m, void *arg);
-/* uri, credentials and cfg as for xonce_source_open. Thread-safe. */
+/* uri, credentials and cfg as for xonce_source_open: http://, https:// or rocketmq://NAMESERVER[:PORT][;NAMESERVER...][?instance=NAMESPACE]. Does not
+   connect yet. Thread-safe. Settings: send.timeout bounds each send, tries included; with rocketmq:// also send.retries, send.exactly-once (adds
+   EXTEND_UNIQ_INFO), trace, rocketmq.compress-over, rocketmq.compression. */
 XONCE_API xonce_status xonce_producer_open(xonce_producer **out, const char *uri, const xonce_config *cfg);
-/* Sends and waits for the broker; out may be NULL. Ordered: property __SHARDINGKEY. Timed: __STARTDELIVERTIME. XONCE_E_INVALID before anything is sent when the protocol
-   cannot carry the message (HTTP: characters outside XML 1.0, ' " & < > | : in properties, an empty body, more than 4 MiB), naming the offending byte. XONCE_E_TIMEOUT and
-   XONCE_E_CONNECT leave open whether the broker has it. */
+/* Sends and waits for the broker; out may be NULL. Ordered: property __SHARDINGKEY. XONCE_E_INVALID before anything is sent when the protocol cannot
+   carry the message, naming the offending byte (HTTP: characters outside XML 1.0, ' " & < > | : in properties; RocketMQ: the bytes 1 and 2 in
+   properties, more than 32767 bytes of them; both: an empty body, more than 4 MiB). XONCE_E_TIMEOUT and XONCE_E_CONNECT leave open whether the broker
+   has it.
+   Over HTTP a message is sent once. Over rocketmq:// it gets a UNIQ_KEY when it has none, which is what out->id says, and is tried again, on another
+   broker where there is one, with the same UNIQ_KEY: the brokers may then hold it twice, and an exactly-once consumer applies it once. To send a
+   message again after an error, give it a UNIQ_KEY of your own and keep it.
+   Timed: __STARTDELIVERTIME (ms UTC), over HTTP and in the cloud as it is, to an own broker of 5.0 or later as TIMER_DELIVER_MS. rocketmq:// also takes
+   one of DELAY, a level from 1 (1s 5s 10s 30s 1m 2m ... 10m 20m 30m 1h 2h, as the broker is set up; above the last one it means the last),
+   TIMER_DELAY_SEC, TIMER_DELAY_MS and TIMER_DELIVER_MS. A broker before 5.0 would deliver all but DELAY at once: XONCE_E_INVALID, it is not sent. */
 XONCE_API xonce_status xonce_producer_send(xonce_producer *p, const xonce_message *m, xonce_sent *out);
-/* Sends a half message, runs execute, then commits or rolls back; UNKNOWN leaves it to the check. m needs no __TransCheckT: the default is 30 s. XONCE_OK: the half message was
-   stored and execute was called; when its commit then fails on the way, the check decides. XONCE_E_INVALID before xonce_producer_on_check() was called for the topic: the commit is
-   made in that group's name, and without a checker a half message could stay open for ever. */
+/* Called once, on a thread of the library's, never inside the call that sent: sent is NULL unless st is XONCE_OK, and xonce_error_last() says why. It
+   should return soon: those of a rocketmq:// producer are called one after the other. It may send, it must not close the producer. */
+typedef void (*xonce_sent_fn)(xonce_status st, const xonce_sent *sent, void *arg);
+/* As xonce_producer_send without waiting for the broker. m is copied. At most 1024 messages, or 64 MiB of bodies, are on their way at a time: the
+   call waits for room, up to send.timeout (XONCE_E_TIMEOUT: not sent), but not inside done. It may wait for the route of a topic that is new to the
+   producer. done is called only when XONCE_OK is returned. Messages sent one after the other may arrive in another order. */
+XONCE_API xonce_status xonce_producer_send_async(xonce_producer *p, const xonce_message *m, xonce_sent_fn done, void *arg);
+/* Sends without an answer: XONCE_OK says that it was given to a connection, and nothing of what became of it. Never tried again. rocketmq:// only:
+   over HTTP each request has an answer. */
+XONCE_API xonce_status xonce_producer_send_oneway(xonce_producer *p, const xonce_message *m);
+/* Sends n messages of one topic in one request: all are stored, one behind the other in one queue, or none. *out (may be NULL) describes the first.
+   XONCE_E_INVALID: delayed or timed messages, different sharding keys, more than 4 MiB in all. rocketmq:// only. */
+XONCE_API xonce_status xonce_producer_send_batch(xonce_producer *p, const xonce_message *const *m, size_t n, xonce_sent *out);
+/* Sends a half message, runs execute, then commits or rolls back; UNKNOWN leaves it to the check. Over HTTP m needs no __TransCheckT: the default is
+   30 s. XONCE_OK: the half message was stored and execute was called; when its commit then fails on the way, the check decides: it is not sent twice,
+   since two commits make two messages. Any other status: execute was not called. XONCE_E_INVALID before xonce_producer_on_check() was called for the
+   topic: the commit is made in that group's name, and without a checker a half message could stay open for ever. rocketmq://: execute is given m with
+   the UNIQ_KEY that its check will have, to be kept with what it writes; delays are refused; while execute runs, checks of it are put off. */
 XONCE_API xonce_status xonce_producer_send_transaction(xonce_producer *p, const xonce_message *m, xonce_transaction_fn execute, void *arg, xonce_sent *out);
-/* Starts a thread that takes half messages of this topic left open (also by an earlier run) as group and asks check what became of them. Once per topic. */
+/* Starts a thread that asks check what became of half messages of this topic left open by members of this group (also by an earlier run). Once per
+   topic. HTTP: it asks for them. rocketmq://: brokers bring them, to any one member of the group: all members must check the same topics. check must
+   answer from what is durable: COMMIT when the local transaction did commit, ROLLBACK when it never can any more, UNKNOWN otherwise. It gets the
+   message as stored. */
 XONCE_API xonce_status xonce_producer_on_check(xonce_producer *p, const char *topic, const char *group, xonce_transaction_fn check, void *arg);
+/* Waits for what is on its way, each for its send.timeout at most, and calls its done. No call may be running. */
 XONCE_API void xonce_producer_close(xonce_producer *p);
 
 #ifdef __cplusplus

@@ -1,17 +1,21 @@
 /* Sending over the HTTP protocol: blocking calls on easy handles that any thread borrows. */
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "producer/producer.h"
+#include "producer/http.h"
+#include "proto/properties.h"
 #include "proto/xml.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { CONNECT_TRIES = 3, CONNECT_PAUSE_MS = 100 };
+enum { CONNECT_TRIES = 3, CONNECT_PAUSE_MS = 100, ASYNC_THREADS = 8, BUSY = 503 };
 
-xo_pooled_call *xo_producer_take(xonce_producer *p)
+/* NULL on no memory, with the error set. */
+static xo_pooled_call *take(xo_http_producer *p)
 {
     pthread_mutex_lock(&p->lock);
     xo_pooled_call *c = p->idle;
@@ -28,7 +32,7 @@ xo_pooled_call *xo_producer_take(xonce_producer *p)
     return c;
 }
 
-void xo_producer_give(xonce_producer *p, xo_pooled_call *c)
+static void give(xo_http_producer *p, xo_pooled_call *c)
 {
     pthread_mutex_lock(&p->lock);
     c->next = p->idle;
@@ -37,27 +41,16 @@ void xo_producer_give(xonce_producer *p, xo_pooled_call *c)
 }
 
 /* Tries again only when no byte of the request can have been carried out. */
-static xonce_status perform(xonce_producer *p, xo_http_call *c, const char *method, const char *target)
+static xonce_status perform(xo_http_producer *p, xo_http_call *c, const char *method, const char *target, int64_t timeout_ms)
 {
     for (int i = 1;; i++) {
-        xonce_status st = xo_http_prepare(c, &p->endpoint, method, target, p->timeout_ms);
+        xonce_status st = xo_http_prepare(c, &p->endpoint, method, target, timeout_ms);
         if (!st)
             st = xo_http_perform(c);
         if (st != XONCE_E_CONNECT || !c->retry_hint || i == CONNECT_TRIES)
             return st;
         xo_pause_ms(CONNECT_PAUSE_MS * i);
     }
-}
-
-static void fill_sent(xonce_sent *out, const xo_xml_sent *s)
-{
-    xonce_sent all;
-    memset(&all, 0, sizeof all);
-    all.size = out->size && out->size < sizeof all ? out->size : sizeof all;
-    (void)snprintf(all.id, sizeof all.id, "%s", s->id);
-    all.queue = -1;
-    all.offset = -1;
-    memcpy(out, &all, all.size); /* no more than the caller's struct has */
 }
 
 static xonce_status check_md5(const xonce_message *m, const xo_xml_sent *s)
@@ -91,8 +84,8 @@ static xonce_status read_answer(const xo_http_call *c, const xonce_message *m, x
         return st;
     }
     st = check_md5(m, &s);
-    if (!st && out)
-        fill_sent(out, &s);
+    if (!st)
+        xo_sent_fill(out, s.id, "", -1, -1);
     if (!st && handle) {
         *handle = s.handle;
         s.handle = NULL;
@@ -101,12 +94,12 @@ static xonce_status read_answer(const xo_http_call *c, const xonce_message *m, x
     return st;
 }
 
-xonce_status xo_producer_send(xonce_producer *p, const xonce_message *m, xonce_sent *out, char **handle)
+xonce_status xo_http_producer_send(xo_http_producer *p, const xonce_message *m, xonce_sent *out, char **handle)
 {
     xo_buf target = {0};
     if (handle)
         *handle = NULL;
-    xo_pooled_call *c = xo_producer_take(p);
+    xo_pooled_call *c = take(p);
     if (!c)
         return XONCE_E_NOMEM;
     xo_buf_reset(&c->call.request);
@@ -114,7 +107,7 @@ xonce_status xo_producer_send(xonce_producer *p, const xonce_message *m, xonce_s
     if (!st)
         st = xo_http_target(&target, &p->endpoint, m->topic, NULL);
     if (!st) {
-        st = perform(p, &c->call, "POST", target.p);
+        st = perform(p, &c->call, "POST", target.p, p->send_ms);
         if (st)
             xo_error_context("sending to %s", m->topic);
         else
@@ -123,7 +116,7 @@ xonce_status xo_producer_send(xonce_producer *p, const xonce_message *m, xonce_s
     xo_buf_free(&target);
     if (c->call.request.cap > 1024 * 1024)
         xo_buf_free(&c->call.request);
-    xo_producer_give(p, c);
+    give(p, c);
     return st;
 }
 
@@ -142,12 +135,12 @@ static xonce_status read_end(const xo_http_call *c, const char *what)
     return st;
 }
 
-xonce_status xo_producer_end(xonce_producer *p, const char *topic, const char *group, const char *handle, int commit)
+xonce_status xo_http_producer_end(xo_http_producer *p, const char *topic, const char *group, const char *handle, int commit)
 {
     xo_buf target = {0};
     char what[300];
     (void)snprintf(what, sizeof what, "%s of a half message of %s", commit ? "commit" : "rollback", topic);
-    xo_pooled_call *c = xo_producer_take(p);
+    xo_pooled_call *c = take(p);
     if (!c)
         return XONCE_E_NOMEM;
     xo_buf_reset(&c->call.request);
@@ -156,10 +149,123 @@ xonce_status xo_producer_end(xonce_producer *p, const char *topic, const char *g
         st = xo_http_target(&target, &p->endpoint, topic, group);
     xo_buf_str(&target, commit ? "&trans=commit" : "&trans=rollback");
     if (!st && !(st = xo_buf_status(&target))) {
-        st = perform(p, &c->call, "DELETE", target.p);
+        st = perform(p, &c->call, "DELETE", target.p, p->ack_ms);
         st = st ? xo_error_context("%s", what) : read_end(&c->call, what);
     }
     xo_buf_free(&target);
-    xo_producer_give(p, c);
+    give(p, c);
     return st;
+}
+
+/* ---- the transport ---- */
+
+static xonce_status check(xonce_producer *base, const xonce_message *m)
+{
+    (void)base;
+    return xo_check_http_message(m);
+}
+
+static xonce_status send_one(xonce_producer *base, const xonce_message *m, xonce_sent *out)
+{
+    return xo_http_producer_send((xo_http_producer *)base, m, out, NULL);
+}
+
+typedef struct {
+    xo_job job;
+    xo_async async;
+    xonce_message *m;
+} async_send;
+
+static void run_async(xo_job *job)
+{
+    async_send *a = (async_send *)job;
+    xonce_sent sent = {.size = sizeof(sent)};
+    xonce_status st = xo_http_producer_send((xo_http_producer *)a->async.producer, a->m, &sent, NULL);
+    xonce_message_free(a->m);
+    xo_async_end(&a->async, st, &sent);
+    free(a);
+}
+
+static xonce_status send_async(xonce_producer *base, const xonce_message *m, const xo_async *async)
+{
+    xonce_status st = xo_check_http_message(m);
+    if (st)
+        return st;
+    async_send *a = xo_calloc(1, sizeof(*a));
+    if (!a)
+        return xo_nomem();
+    a->async = *async;
+    a->job.run = run_async;
+    st = xonce_message_copy(&a->m, m);
+    if (st) {
+        free(a);
+        return st;
+    }
+    xo_work_push(&base->work, &a->job, 0);
+    return XONCE_OK;
+}
+
+static xonce_status later(xonce_producer *base, xonce_message *m, int64_t delay_ms, int64_t at_ms)
+{
+    char when[32];
+    (void)base;
+    (void)snprintf(when, sizeof when, "%" PRId64, at_ms >= 0 ? at_ms : xo_now_ms() + delay_ms);
+    return xonce_message_set_property(m, "__STARTDELIVERTIME", when);
+}
+
+/* An endpoint that says it is busy has not taken the message; any other doubt would make two messages of one. */
+static int busy(void)
+{
+    return xonce_error_last()->native == BUSY;
+}
+
+static void close_producer(xonce_producer *base)
+{
+    xo_http_producer *p = (xo_http_producer *)base;
+    xo_http_checkers_stop(p);
+    xo_work_close(&base->work);
+    for (xo_pooled_call *c = p->idle, *next; c; c = next) {
+        next = c->next;
+        xo_http_call_free(&c->call);
+        free(c);
+    }
+    pthread_mutex_destroy(&p->lock);
+    xo_http_endpoint_close(&p->endpoint);
+    xo_producer_free(base);
+}
+
+const xo_producer_ops xo_http_ops = {
+    .close = close_producer,
+    .check = check,
+    .send = send_one,
+    .send_async = send_async,
+    .no_oneway = "the HTTP protocol has no oneway messages: each request has an answer; use xonce_producer_send or _send_async",
+    .no_batch = "the HTTP protocol has no batches: each request carries one message; use xonce_producer_send_async",
+    .send_transaction = xo_http_send_transaction,
+    .on_check = xo_http_on_check,
+    .later = later,
+    .busy = busy,
+};
+
+xonce_status xo_producer_http_open(xonce_producer **out, const char *uri, const xonce_config *cfg)
+{
+    xo_http_producer *p = xo_calloc(1, sizeof *p);
+    if (!p)
+        return xo_nomem();
+    xonce_status st = xo_producer_init(&p->base, &xo_http_ops, cfg, ASYNC_THREADS);
+    if (st) {
+        free(p);
+        return st;
+    }
+    p->send_ms = p->base.timeout_ms;
+    p->ack_ms = xo_config_int(cfg, "http.timeout");
+    p->wait_s = xo_config_int(cfg, "http.wait") / 1000;
+    pthread_mutex_init(&p->lock, NULL);
+    st = xo_http_endpoint_open(&p->endpoint, uri, cfg);
+    if (st) {
+        close_producer(&p->base);
+        return st;
+    }
+    *out = &p->base;
+    return XONCE_OK;
 }

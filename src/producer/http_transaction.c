@@ -1,8 +1,8 @@
-/* Transactional messages: half message, local transaction, commit or rollback, and the answers to checks. */
+/* Transactional messages over HTTP: half message, local transaction, commit or rollback, and the answers to checks. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "producer/producer.h"
+#include "producer/http.h"
 #include "proto/xml.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@ enum { CHECK_BATCH = 16, FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 30000 };
 
 /* The group that commits: the protocol wants one, and only the checker's is known to be the producer's. NULL: none; the
  * caller frees. */
-static char *group_of(xonce_producer *p, const char *topic, int *known)
+static char *group_of(xo_http_producer *p, const char *topic, int *known)
 {
     char *group = NULL;
     *known = 0;
@@ -27,7 +27,7 @@ static char *group_of(xonce_producer *p, const char *topic, int *known)
     return group;
 }
 
-static xonce_status send_half(xonce_producer *p, const xonce_message *m, xonce_sent *out, char **handle)
+static xonce_status send_half(xo_http_producer *p, const xonce_message *m, xonce_sent *out, char **handle)
 {
     xonce_message *copy = NULL;
     xonce_status st = XONCE_OK;
@@ -37,7 +37,7 @@ static xonce_status send_half(xonce_producer *p, const xonce_message *m, xonce_s
             st = xonce_message_set_property(copy, "__TransCheckT", CHECK_AFTER_S);
     }
     if (!st)
-        st = xo_producer_send(p, copy ? copy : m, out, handle);
+        st = xo_http_producer_send(p, copy ? copy : m, out, handle);
     xonce_message_free(copy);
     if (!st && !*handle) {
         st = xo_fail(XONCE_E_PROTOCOL, "the endpoint took a half message of %s as a plain one: it is visible already",
@@ -47,12 +47,9 @@ static xonce_status send_half(xonce_producer *p, const xonce_message *m, xonce_s
     return st;
 }
 
-xonce_status xonce_producer_send_transaction(xonce_producer *p, const xonce_message *m, xonce_transaction_fn execute,
-                                             void *arg, xonce_sent *out)
+xonce_status xo_http_send_transaction(xonce_producer *base, const xonce_message *m, xonce_transaction_fn execute, void *arg, xonce_sent *out)
 {
-    if (!p || !m || !execute)
-        return xo_fail(XONCE_E_INVALID,
-                       "xonce_producer_send_transaction: producer, message and execute must not be NULL");
+    xo_http_producer *p = (xo_http_producer *)base;
     int known;
     char *group = group_of(p, m->topic, &known), *handle = NULL;
     if (!known)
@@ -66,7 +63,7 @@ xonce_status xonce_producer_send_transaction(xonce_producer *p, const xonce_mess
     if (!st) {
         xonce_transaction_state state = execute(m, arg);
         if (state != XONCE_TRANSACTION_UNKNOWN &&
-            xo_producer_end(p, m->topic, group, handle, state == XONCE_TRANSACTION_COMMIT))
+            xo_http_producer_end(p, m->topic, group, handle, state == XONCE_TRANSACTION_COMMIT))
             xo_log(XO_WARN, "producer", "%s; the check decides", xonce_error_last()->text);
     }
     free(handle);
@@ -76,7 +73,7 @@ xonce_status xonce_producer_send_transaction(xonce_producer *p, const xonce_mess
 
 /* ---- the checker ---- */
 
-static int closing(xonce_producer *p)
+static int closing(xo_http_producer *p)
 {
     pthread_mutex_lock(&p->lock);
     int yes = p->closing;
@@ -114,7 +111,7 @@ static xonce_status fetch(xo_checker *k, const char *target, xonce_message **lis
     *list = NULL;
     xo_buf_reset(&c->request);
     xonce_status st =
-        xo_http_prepare(c, &k->producer->endpoint, "GET", target, k->producer->wait_s * 1000 + k->producer->timeout_ms);
+        xo_http_prepare(c, &k->producer->endpoint, "GET", target, k->producer->wait_s * 1000 + k->producer->ack_ms);
     if (!st)
         st = perform(k);
     if (st)
@@ -132,7 +129,7 @@ static void ask(xo_checker *k, xonce_message *list)
         if (!closing(k->producer)) {
             xonce_transaction_state state = k->check(m, k->arg);
             if (state != XONCE_TRANSACTION_UNKNOWN &&
-                xo_producer_end(k->producer, k->topic, k->group, m->handle, state == XONCE_TRANSACTION_COMMIT))
+                xo_http_producer_end(k->producer, k->topic, k->group, m->handle, state == XONCE_TRANSACTION_COMMIT))
                 xo_log(XO_WARN, "producer", "%s; it will be asked again", xonce_error_last()->text);
         }
         xonce_message_free(m);
@@ -195,7 +192,7 @@ static xonce_status start_checker(xo_checker *k)
         return xo_nomem();
     sigset_t all, before;
     xonce_status st = XONCE_OK;
-    xonce_producer *p = k->producer;
+    xo_http_producer *p = k->producer;
     pthread_mutex_lock(&p->lock);
     for (const xo_checker *c = p->checkers; c && !st; c = c->next)
         if (!strcmp(c->topic, k->topic))
@@ -216,11 +213,9 @@ static xonce_status start_checker(xo_checker *k)
     return st;
 }
 
-xonce_status xonce_producer_on_check(xonce_producer *p, const char *topic, const char *group,
-                                     xonce_transaction_fn check, void *arg)
+xonce_status xo_http_on_check(xonce_producer *base, const char *topic, const char *group, xonce_transaction_fn check, void *arg)
 {
-    if (!p || !topic || !group || !check)
-        return xo_fail(XONCE_E_INVALID, "xonce_producer_on_check: producer, topic, group and check must not be NULL");
+    xo_http_producer *p = (xo_http_producer *)base;
     xo_buf target = {0};
     xonce_status st =
         xo_http_target(&target, &p->endpoint, topic, group); /* refuses bad names here, not on the thread */
@@ -241,7 +236,7 @@ xonce_status xonce_producer_on_check(xonce_producer *p, const char *topic, const
     return st;
 }
 
-void xo_checkers_stop(xonce_producer *p)
+void xo_http_checkers_stop(xo_http_producer *p)
 {
     pthread_mutex_lock(&p->lock);
     p->closing = 1;
