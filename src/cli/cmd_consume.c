@@ -18,7 +18,7 @@ typedef struct {
     int ordered, no_dedup, print, json, verbose;
     xonce_config *cfg;
     xo_apply apply;
-    xo_field id_field;
+    xo_msg_field id_field;
     int has_id;
 } options;
 
@@ -47,7 +47,7 @@ static void catch_signals(void)
 /* --id: the id that counts is a field of the message. */
 static xonce_status identify(const xonce_message *m, char *id, size_t size, void *arg)
 {
-    const xo_field *f = arg;
+    const xo_msg_field *f = arg;
     xo_field_reader reader = {.m = m};
     xonce_value v;
     xonce_status st = xo_field_read(&reader, f, &v);
@@ -300,8 +300,9 @@ int xo_cmd_consume(int argc, char **argv)
     options o = {.exec_timeout = XO_EXEC_TIMEOUT_MS, .stop_within = 30000};
     size_t nrest;
     const xo_arg args[] = {
-        {"from", "URI", XO_ARG_TEXT, &o.from, NULL, 0, 0, "the endpoint, http://HOST:PORT or https://HOST"},
-        {"instance", "ID", XO_ARG_SETTING, &o.cfg, "instance", 0, 0, "its instance id"},
+        {"from", "URI", XO_ARG_TEXT, &o.from, NULL, 0, 0, "the endpoint, http://HOST:PORT or https://HOST, or the name servers of a cluster, rocketmq://HOST:9876;HOST:9876"},
+        XO_ARG_INSTANCE(&o.cfg),
+        XO_ARG_NAMESPACE(&o.cfg),
         {"topic", "NAME", XO_ARG_TEXT, &o.topic, NULL, 0, 0, "the topic"},
         XO_ARG_GROUP(&o.group),
         {"tags", "A||B", XO_ARG_TEXT, &o.tags, NULL, 0, 0, "only messages with one of these tags"},
@@ -321,9 +322,10 @@ int xo_cmd_consume(int argc, char **argv)
         {"no-dedup", NULL, XO_ARG_SWITCH, &o.no_dedup, NULL, 0, 0, "apply every delivery, duplicates too: only for comparison"},
         {"print", NULL, XO_ARG_SWITCH, &o.print, NULL, 0, 0, "show messages and acknowledge nothing; without --store"},
         {"json", NULL, XO_ARG_SWITCH, &o.json, NULL, 0, 0, "with --print: one JSON object a line"},
-        {"credentials", "FILE", XO_ARG_SETTING, &o.cfg, "credentials.file", 0, 0, "file with the access key; default: ALIBABA_CLOUD_ACCESS_KEY_ID, ..._SECRET"},
+        XO_ARG_CREDENTIALS(&o.cfg),
         {"cacert", "FILE", XO_ARG_SETTING, &o.cfg, "http.cacert", 0, 0, "certificates to check an https endpoint against"},
         {"stop-within", "TIME", XO_ARG_DURATION, &o.stop_within, NULL, 0, INT64_C(3600000), "how long an orderly stop may take; default 30s"},
+        XO_ARG_SET(&o.cfg),
         XO_ARG_CONFIG_FILE(&o.cfg),
         XO_ARG_VERBOSE(&o.verbose),
     };

@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUEUE = 64, MOST_SENDERS = 64, TRIES = 8, BUSY = 503 };
+enum { QUEUE = 64, MOST_SENDERS = 64, TRIES = 8 };
+enum { BATCH_BYTES = 1 << 20 }; /* of bodies */
 
 struct sending;
 typedef struct {
     xonce_message *m;
     uint64_t line;
+    int batchable;
 } job;
 typedef struct {
     struct sending *all;
@@ -51,18 +53,36 @@ static void note_failure(sending *s, uint64_t line)
     }
 }
 
-/* An endpoint that says it is busy has not taken the message; any other doubt would make two messages of one. */
-static xonce_status send_one(sending *s, const xonce_message *m)
+/* Who says that it is busy has not taken the message; any other doubt would make two messages of one. */
+static xonce_status send_some(sending *s, const xonce_message *const *m, size_t n)
 {
     int64_t pause = 20;
     for (int i = 1;; i++) {
-        xonce_status st = xonce_producer_send(s->producer, m, NULL);
-        if (st == XONCE_OK || xonce_error_last()->native != BUSY || i == TRIES) {
+        xonce_status st = n == 1 ? xonce_producer_send(s->producer, m[0], NULL) : xonce_producer_send_batch(s->producer, m, n, NULL);
+        if (st == XONCE_OK || !xo_producer_busy(s->producer) || i == TRIES) {
             return st;
         }
         xo_pause_ms(pause + (int64_t)(xo_random() % (uint64_t)pause));
         pause *= 2;
     }
+}
+
+/* How many of the jobs that wait can go in one request; those before a failure elsewhere only. Lock held. */
+static size_t together(const sender *me)
+{
+    sending *s = me->all;
+    size_t n = 0, bytes = 0;
+    for (; n < me->n; n++) {
+        const job *j = &me->jobs[(me->first + n) % QUEUE];
+        bytes += j->m->body_len;
+        if ((s->failed && j->line > s->bad_line) || (n > 0 && (!j->batchable || bytes > BATCH_BYTES))) {
+            break;
+        }
+        if (!j->batchable) {
+            return 1;
+        }
+    }
+    return n;
 }
 
 static void show_progress(sending *s)
@@ -84,21 +104,31 @@ static void *send_main(void *arg)
             (void)pthread_cond_wait(&me->changed, &s->lock);
         }
         /* after a failure elsewhere what stands before it in the file is still sent */
-        if (me->n == 0 || (s->failed && me->jobs[me->first].line > s->bad_line)) {
+        size_t n = together(me);
+        if (n == 0) {
             break;
         }
-        job j = me->jobs[me->first];
+        const xonce_message *some[QUEUE];
+        uint64_t line = me->jobs[me->first].line;
+        for (size_t i = 0; i < n; i++) {
+            some[i] = me->jobs[(me->first + i) % QUEUE].m;
+        }
         pthread_mutex_unlock(&s->lock);
-        xonce_status st = send_one(s, j.m);
-        xonce_message_free(j.m);
+        xonce_status st = send_some(s, some, n);
+        if (st != XONCE_OK && n > 1) {
+            (void)xo_error_context("together with %zu later ones", n - 1);
+        }
         pthread_mutex_lock(&s->lock);
-        me->first = (me->first + 1) % QUEUE;
-        me->n--;
+        for (size_t i = 0; i < n; i++) {
+            xonce_message_free(me->jobs[(me->first + i) % QUEUE].m);
+        }
+        me->first = (me->first + n) % QUEUE;
+        me->n -= n;
         if (st == XONCE_OK) {
-            s->sent++;
+            s->sent += n;
             show_progress(s);
         } else {
-            note_failure(s, j.line);
+            note_failure(s, line);
         }
         (void)pthread_cond_broadcast(&me->changed);
     }
@@ -126,7 +156,7 @@ static int give(sending *s, xonce_message *m, uint64_t line)
     }
     int go_on = !s->failed;
     if (go_on) {
-        to->jobs[(to->first + to->n++) % QUEUE] = (job){m, line};
+        to->jobs[(to->first + to->n++) % QUEUE] = (job){m, line, xo_producer_batchable(s->producer, m)};
         (void)pthread_cond_broadcast(&to->changed);
     }
     pthread_mutex_unlock(&s->lock);
@@ -213,9 +243,10 @@ static void finish(sending *s)
     }
 }
 
-static int send_all(xonce_producer *p, const xo_line_rules *rules, FILE *f, size_t senders)
+static int send_all(xonce_producer *p, xo_line_rules *rules, FILE *f, size_t senders)
 {
     sending s = {.producer = p, .nsenders = senders, .lock = PTHREAD_MUTEX_INITIALIZER};
+    rules->producer = p;
     s.senders = xo_calloc(senders, sizeof(*s.senders));
     if (!s.senders) {
         (void)xo_nomem();
@@ -304,19 +335,21 @@ int xo_cmd_send(int argc, char **argv)
     options o = {.rules = {.delay_ms = -1, .deliver_at_ms = -1}, .parallel = 8};
     size_t nrest;
     const xo_arg args[] = {
-        {"to", "URI", XO_ARG_TEXT, &o.to, NULL, 0, 0, "the endpoint, http://HOST:PORT or https://HOST"},
-        {"instance", "ID", XO_ARG_SETTING, &o.cfg, "instance", 0, 0, "its instance id"},
+        {"to", "URI", XO_ARG_TEXT, &o.to, NULL, 0, 0, "http://HOST:PORT, https://HOST or rocketmq://NAMESERVER[;NAMESERVER]"},
+        XO_ARG_INSTANCE(&o.cfg),
+        XO_ARG_NAMESPACE(&o.cfg),
         {"topic", "NAME", XO_ARG_TEXT, &o.rules.topic, NULL, 0, 0, "the topic"},
         {"tag", "TAG", XO_ARG_TEXT, &o.rules.tag, NULL, 0, 0, "the messages' tag"},
         {"key", "KEY", XO_ARG_TEXT, &o.rules.key, NULL, 0, 0, "the messages' key"},
         {"property", "NAME=VALUE", XO_ARG_LIST, &o.properties, NULL, 0, 0, "a property; may be given again and again"},
         {"sharding-key", "KEY", XO_ARG_TEXT, &o.rules.sharding_key, NULL, 0, 0, "keep the lines in order under this key (ordered topics)"},
-        {"delay", "TIME", XO_ARG_DURATION, &o.rules.delay_ms, NULL, 0, INT64_C(86400000) * 40, "deliver this long after sending (timed topics)"},
-        {"deliver-at", "MS", XO_ARG_INT, &o.rules.deliver_at_ms, NULL, 0, INT64_MAX, "deliver at this time, milliseconds since 1970 UTC (timed topics)"},
+        {"delay", "TIME", XO_ARG_DURATION, &o.rules.delay_ms, NULL, 0, INT64_C(86400000) * 40, "deliver this long after sending, in the form that the broker honours"},
+        {"deliver-at", "MS", XO_ARG_INT, &o.rules.deliver_at_ms, NULL, 0, INT64_MAX, "deliver at this time, milliseconds since 1970 UTC"},
         {"json", NULL, XO_ARG_SWITCH, &o.rules.json, NULL, 0, 0, "each line is {\"body\":...,\"tag\":...,\"key\":...,\"properties\":{...}}"},
         {"parallel", "N", XO_ARG_INT, &o.parallel, NULL, 1, MOST_SENDERS, "requests at a time; 1 keeps the order of the lines; default 8"},
-        {"credentials", "FILE", XO_ARG_SETTING, &o.cfg, "credentials.file", 0, 0, "file with the access key; default: ALIBABA_CLOUD_ACCESS_KEY_ID, ..._SECRET"},
+        XO_ARG_CREDENTIALS(&o.cfg),
         {"cacert", "FILE", XO_ARG_SETTING, &o.cfg, "http.cacert", 0, 0, "certificates to check an https endpoint against"},
+        XO_ARG_SET(&o.cfg),
         XO_ARG_CONFIG_FILE(&o.cfg),
         XO_ARG_VERBOSE(&o.verbose),
     };
@@ -326,7 +359,8 @@ int xo_cmd_send(int argc, char **argv)
         .about = "Sends each line of FILE or of standard input as a message. A line that cannot be sent is told with its number,\n"
                  "and no later line is read. The last line of output is \"sent N\": so many the endpoint has confirmed.",
         .example = "  seq 1 100 | sed 's/.*/{\"id\":&}/' | xonce send --to http://127.0.0.1:8080 --topic orders --tag new",
-        .notes = "A request without an answer leaves open whether the message was taken; it is not sent again.",
+        .notes = "Over HTTP a request without an answer leaves open whether the message was taken; it is not sent again.\n"
+                 "To rocketmq:// it is sent again with the same UNIQ_KEY; lines without sharding key or delay share requests.",
         .args = args,
         .nargs = sizeof(args) / sizeof(args[0]),
         .max_rest = 1,

@@ -1,7 +1,8 @@
-/* xonce stats: what the tables hold, per group. */
+/* xonce stats: what the tables hold, per group; or, asked for a cluster, the group's lag. */
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/connect.h"
+#include "cli/lag.h"
 #include "cli/output.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -201,45 +202,84 @@ static void free_stats(all_stats *all)
     free(all->groups);
 }
 
-int xo_cmd_stats(int argc, char **argv)
+static int records(xonce_store *s, const char *group, int json)
 {
-    const char *store = NULL, *group = NULL;
-    int json = 0, verbose = 0;
-    size_t nrest;
-    const xo_arg args[] = {
-        XO_ARG_STORE(&store),
-        {"group", "GROUP", XO_ARG_TEXT, &group, NULL, 0, 0, "only this consumer group"},
-        XO_ARG_JSON(&json),
-        XO_ARG_VERBOSE(&verbose),
-    };
-    const xo_usage usage = {
-        .name = "stats",
-        .synopsis = "--store URI [--group GROUP] [--json]",
-        .about = "Counts the records of each group and topic, with the oldest and the newest, the rejected messages, and tells the\n"
-                 "watermark: up to when the group had caught up. Reads the whole record table.",
-        .example = "  xonce stats --store sqlite:shop.db --json",
-        .args = args,
-        .nargs = sizeof(args) / sizeof(args[0]),
-    };
-    int rc = xo_args_parse(&usage, argc, argv, &nrest);
-    if (rc != XO_GO_ON) {
-        return rc;
-    }
-    xo_out_log(verbose);
-    const char *uri = xo_store_uri(&usage, store);
-    xonce_store *s;
-    rc = uri ? xo_store_connect(&s, uri, group ? group : "xonce", NULL) : XO_EXIT_USAGE;
-    if (rc != XO_GO_ON) {
-        return rc;
-    }
     all_stats all = {0};
+    int rc = XO_EXIT_OK;
     if (collect(s, group, &all) != XONCE_OK) {
         rc = xo_out_failed(NULL);
     } else {
         (json ? show_json : show_text)(&all);
-        rc = XO_EXIT_OK;
     }
     free_stats(&all);
+    return rc;
+}
+
+typedef struct {
+    const char *store, *group, *from, *topic;
+    int json, verbose;
+    xonce_config *cfg;
+} options;
+
+static int run(const xo_usage *u, const options *o)
+{
+    if (!o->from && o->topic) {
+        return xo_args_wrong(u, "--topic goes with --from");
+    }
+    if (o->from && !o->group) {
+        return xo_args_wrong(u, "--group is missing");
+    }
+    const char *uri = o->from && !o->store ? getenv("XONCE_STORE") : xo_store_uri(u, o->store);
+    if (!uri && !o->from) {
+        return XO_EXIT_USAGE;
+    }
+    xonce_store *s = NULL;
+    int rc = uri ? xo_store_connect(&s, uri, o->group ? o->group : "xonce", o->cfg) : XO_GO_ON;
+    if (rc != XO_GO_ON) {
+        return rc;
+    }
+    xo_lag_request lag = {.from = o->from, .group = o->group, .topic = o->topic, .cfg = o->cfg, .json = o->json};
+    rc = o->from ? xo_lag_show(&lag, s) : records(s, o->group, o->json);
     xonce_store_close(s);
+    return rc;
+}
+
+int xo_cmd_stats(int argc, char **argv)
+{
+    options o = {0};
+    size_t nrest;
+    const xo_arg args[] = {
+        XO_ARG_STORE(&o.store),
+        {"group", "GROUP", XO_ARG_TEXT, &o.group, NULL, 0, 0, "only this consumer group"},
+        {"from", "URI", XO_ARG_TEXT, &o.from, NULL, 0, 0, "the name servers of a RocketMQ cluster: show the group's lag instead"},
+        {"topic", "NAME", XO_ARG_TEXT, &o.topic, NULL, 0, 0, "with --from: only this topic"},
+        XO_ARG_INSTANCE(&o.cfg),
+        XO_ARG_NAMESPACE(&o.cfg),
+        XO_ARG_JSON(&o.json),
+        XO_ARG_CREDENTIALS(&o.cfg),
+        XO_ARG_SET(&o.cfg),
+        XO_ARG_CONFIG_FILE(&o.cfg),
+        XO_ARG_VERBOSE(&o.verbose),
+    };
+    const xo_usage usage = {
+        .name = "stats",
+        .synopsis = "--store URI [--group GROUP] | --from URI --group GROUP [--topic NAME] [--store URI]",
+        .about = "Counts the records of each group and topic, with the oldest and the newest, the rejected messages, and tells the\n"
+                 "watermark: up to when the group had caught up. Reads the whole record table.\n"
+                 "With --from it shows for each queue of a RocketMQ cluster where it ends, what the group has committed, which position the database has, and the lag.",
+        .example = "  xonce stats --store sqlite:shop.db --json\n"
+                   "  xonce stats --from rocketmq://127.0.0.1:9876 --group GID_orders --store postgresql:///shop",
+        .args = args,
+        .nargs = sizeof(args) / sizeof(args[0]),
+    };
+    if (xonce_config_new(&o.cfg) != XONCE_OK) {
+        return xo_out_failed(NULL);
+    }
+    int rc = xo_args_parse(&usage, argc, argv, &nrest);
+    if (rc == XO_GO_ON) {
+        xo_out_log(o.verbose);
+        rc = run(&usage, &o);
+    }
+    xonce_config_free(o.cfg);
     return rc;
 }

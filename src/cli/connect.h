@@ -11,6 +11,11 @@
 #define XO_ARG_GROUP(out) {"group", "GROUP", XO_ARG_TEXT, out, NULL, 0, 0, "the consumer group"}
 #define XO_ARG_JSON(out) {"json", NULL, XO_ARG_SWITCH, out, NULL, 0, 0, "print JSON"}
 #define XO_ARG_VERBOSE(out) {"verbose", NULL, XO_ARG_SWITCH, out, NULL, 0, 0, "log more than warnings and errors"}
+#define XO_ARG_INSTANCE(out) {"instance", "ID", XO_ARG_SETTING, out, "instance", 0, 0, "its instance id; in RocketMQ's words the namespace"}
+#define XO_ARG_NAMESPACE(out) {"namespace", "ID", XO_ARG_SETTING, out, "instance", 0, 0, "another word for --instance"}
+#define XO_ARG_CREDENTIALS(out) \
+    {"credentials", "FILE", XO_ARG_SETTING, out, "credentials.file", 0, 0, "file with the access key; default: ALIBABA_CLOUD_ACCESS_KEY_ID, ..._SECRET"}
+#define XO_ARG_SET(out) {"set", "KEY=VALUE", XO_ARG_SETTINGS, out, NULL, 0, 0, "any other setting of xonce.conf(5); may be given again and again"}
 #define XO_ARG_CONFIG_FILE(out) {"config", "FILE", XO_ARG_CONFIG, out, NULL, 0, 0, "settings, as in xonce.conf(5); options win over them"}
 
 /* given, else $XONCE_STORE; NULL (after telling) when there is none. */

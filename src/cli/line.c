@@ -1,10 +1,6 @@
 /* Lines of `xonce send`: plain or JSON. */
 #include "cli/line.h"
-#include "base/clock.h"
 #include "base/text.h"
-#include "proto/properties.h"
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* A value's text: of a string its characters, of anything else the JSON. */
@@ -98,9 +94,7 @@ static xonce_status add_options(xonce_message *m, const xo_line_rules *r)
         st = xonce_message_set_property(m, "__SHARDINGKEY", r->sharding_key);
     }
     if (st == XONCE_OK && (r->delay_ms >= 0 || r->deliver_at_ms >= 0)) {
-        char when[32];
-        (void)snprintf(when, sizeof(when), "%" PRId64, r->deliver_at_ms >= 0 ? r->deliver_at_ms : xo_now_ms() + r->delay_ms);
-        st = xonce_message_set_property(m, "__STARTDELIVERTIME", when);
+        st = xo_producer_later(r->producer, m, r->delay_ms, r->deliver_at_ms);
     }
     return st;
 }
@@ -148,7 +142,7 @@ xonce_status xo_line_message(xonce_message **out, const xo_line_rules *r, const 
         }
     }
     if (st == XONCE_OK) {
-        st = xo_check_http_message(*out);
+        st = xo_producer_check(r->producer, *out);
     }
     if (st != XONCE_OK) {
         xonce_message_free(*out);

@@ -1,4 +1,6 @@
 xonce_SOURCES += \
+	src/cli/broker_view.c \
+	src/cli/broker_view.h \
 	src/cli/cli.h \
 	src/cli/cmd_check.c \
 	src/cli/cmd_consume.c \
@@ -10,12 +12,15 @@ xonce_SOURCES += \
 	src/cli/cmd_send.c \
 	src/cli/cmd_serve.c \
 	src/cli/cmd_stats.c \
+	src/cli/cmd_topic.c \
 	src/cli/connect.c \
 	src/cli/connect.h \
 	src/cli/exec.c \
 	src/cli/exec.h \
 	src/cli/jsonpath.c \
 	src/cli/jsonpath.h \
+	src/cli/lag.c \
+	src/cli/lag.h \
 	src/cli/line.c \
 	src/cli/line.h \
 	src/cli/main.c \

@@ -126,6 +126,7 @@ static int set_integer(const xo_usage *u, const xo_arg *a, const char *value)
 typedef struct {
     const char *value;
     int given;
+    xo_list_value settings; /* XO_ARG_SETTINGS */
 } seen_arg;
 
 static int append(const xo_usage *u, xo_list_value *list, const char *value)
@@ -141,7 +142,7 @@ static int append(const xo_usage *u, xo_list_value *list, const char *value)
 
 static int set(const xo_usage *u, const xo_arg *a, const char *value, seen_arg *seen)
 {
-    if (seen->given && a->kind != XO_ARG_LIST && a->kind != XO_ARG_SWITCH) {
+    if (seen->given && a->kind != XO_ARG_LIST && a->kind != XO_ARG_SWITCH && a->kind != XO_ARG_SETTINGS) {
         return xo_args_wrong(u, "--%s is given twice", a->name);
     }
     seen->given = 1;
@@ -152,10 +153,24 @@ static int set(const xo_usage *u, const xo_arg *a, const char *value, seen_arg *
     case XO_ARG_LIST: return append(u, a->out, value);
     case XO_ARG_INT:
     case XO_ARG_DURATION: return set_integer(u, a, value);
+    case XO_ARG_SETTINGS: return append(u, &seen->settings, value);
     case XO_ARG_SETTING:
     case XO_ARG_CONFIG: break; /* configure() */
     }
     return XO_GO_ON;
+}
+
+/* --set KEY=VALUE */
+static int configure_one(const xo_usage *u, const xo_arg *a, const char *setting)
+{
+    const char *eq = strchr(setting, '=');
+    if (!eq || eq == setting) {
+        return xo_args_wrong(u, "--%s: \"%.60s\" is not KEY=VALUE", a->name, setting);
+    }
+    char *key = xo_memdup0(setting, (size_t)(eq - setting));
+    xonce_status st = key ? xonce_config_set(*(xonce_config **)a->out, key, eq + 1) : xo_nomem();
+    free(key);
+    return st == XONCE_OK ? XO_GO_ON : xo_args_wrong(u, "--%s: %s", a->name, xonce_error_last()->text);
 }
 
 /* Files first: what stands on the command line wins. */
@@ -170,6 +185,12 @@ static int configure(const xo_usage *u, const seen_arg *seen)
         const xo_arg *a = &u->args[i];
         if (seen[i].given && a->kind == XO_ARG_SETTING && xonce_config_set(*(xonce_config **)a->out, a->key, seen[i].value) != XONCE_OK) {
             return xo_args_wrong(u, "--%s: %s", a->name, xonce_error_last()->text);
+        }
+        for (size_t k = 0; k < seen[i].settings.n; k++) {
+            int rc = configure_one(u, a, seen[i].settings.items[k]);
+            if (rc != XO_GO_ON) {
+                return rc;
+            }
         }
     }
     return XO_GO_ON;
@@ -227,6 +248,9 @@ int xo_args_parse(const xo_usage *u, int argc, char **argv, size_t *nrest)
     }
     if (rc == XO_GO_ON) {
         rc = configure(u, seen);
+    }
+    for (size_t i = 0; i < u->nargs; i++) {
+        xo_list_free(&seen[i].settings);
     }
     free(seen);
     return rc;

@@ -19,6 +19,7 @@ typedef enum {
     XO_ARG_INT,      /* out: int64_t *, min..max */
     XO_ARG_DURATION, /* out: int64_t *, ms, min..max */
     XO_ARG_SETTING,  /* out: xonce_config **; sets the configuration key `key` */
+    XO_ARG_SETTINGS, /* out: xonce_config **; KEY=VALUE, may be given again and again */
     XO_ARG_CONFIG    /* out: xonce_config **; a file that is read before any setting is made */
 } xo_arg_kind;
 typedef struct {

@@ -31,7 +31,7 @@ static xonce_status unknown_field(const char *name)
 }
 
 /* "a.b.0" into steps; a backslash keeps a '.' or '\' inside a name. */
-static xonce_status split_path(xo_field *f, const char *path)
+static xonce_status split_path(xo_msg_field *f, const char *path)
 {
     size_t steps = 1, n = strlen(path);
     for (const char *p = path; *p; p++) {
@@ -76,7 +76,7 @@ static char *unquote(const char *p, size_t n)
     return name;
 }
 
-static xonce_status resolve(xo_field *f)
+static xonce_status resolve(xo_msg_field *f)
 {
     for (size_t i = 0; i < PLAIN_FIELDS; i++) {
         if (strcmp(plain_fields[i].name, f->name) == 0) {
@@ -96,7 +96,7 @@ static xonce_status resolve(xo_field *f)
     return unknown_field(f->name);
 }
 
-xonce_status xo_field_parse(xo_field *out, const char *p, size_t n)
+xonce_status xo_field_parse(xo_msg_field *out, const char *p, size_t n)
 {
     memset(out, 0, sizeof(*out));
     out->name = unquote(p, n);
@@ -110,14 +110,14 @@ xonce_status xo_field_parse(xo_field *out, const char *p, size_t n)
     return rc;
 }
 
-void xo_field_free(xo_field *f)
+void xo_field_free(xo_msg_field *f)
 {
     free(f->name);
     free(f->steps);
     memset(f, 0, sizeof(*f));
 }
 
-static xonce_status read_string(xo_field_reader *r, const xo_field *f, xo_json v, xonce_value *out)
+static xonce_status read_string(xo_field_reader *r, const xo_msg_field *f, xo_json v, xonce_value *out)
 {
     if (!xo_json_has_escape(v)) {
         *out = xonce_text_n(v.p + 1, v.len - 2);
@@ -138,7 +138,7 @@ static xonce_status read_string(xo_field_reader *r, const xo_field *f, xo_json v
     return rc;
 }
 
-static xonce_status read_json(xo_field_reader *r, const xo_field *f, xonce_value *out)
+static xonce_status read_json(xo_field_reader *r, const xo_msg_field *f, xonce_value *out)
 {
     if (!r->parsed) {
         size_t n;
@@ -166,7 +166,7 @@ static xonce_status read_json(xo_field_reader *r, const xo_field *f, xonce_value
     return XONCE_OK;
 }
 
-xonce_status xo_field_read(xo_field_reader *r, const xo_field *f, xonce_value *out)
+xonce_status xo_field_read(xo_field_reader *r, const xo_msg_field *f, xonce_value *out)
 {
     switch (f->kind) {
     case XO_FIELD_ID: *out = r->m->id[0] ? xonce_text(r->m->id) : xonce_null(); break;
@@ -248,7 +248,7 @@ static int is_word_char(char c)
 
 static xonce_status add_field(builder *b, const xo_lex_span *s)
 {
-    xo_field *list = xo_grow(b->now.fields, &b->now.cap, b->now.nfields + 1, sizeof(*list));
+    xo_msg_field *list = xo_grow(b->now.fields, &b->now.cap, b->now.nfields + 1, sizeof(*list));
     if (!list) {
         return xo_nomem();
     }

@@ -13,10 +13,10 @@ typedef struct {
     char *property; /* the property's name, inside `name` */
     char **steps;   /* XO_FIELD_JSON: the path; one block with the texts */
     size_t nsteps;
-} xo_field;
+} xo_msg_field;
 /* p: what follows the ':', n bytes, quoted or not. XONCE_E_INVALID names what is possible. */
-xonce_status xo_field_parse(xo_field *out, const char *p, size_t n);
-void xo_field_free(xo_field *f);
+xonce_status xo_field_parse(xo_msg_field *out, const char *p, size_t n);
+void xo_field_free(xo_msg_field *f);
 
 /* What fields are read from: one message, its body parsed at the first JSON field. */
 typedef struct {
@@ -26,12 +26,12 @@ typedef struct {
     xo_arena arena; /* of texts with escapes */
 } xo_field_reader;
 /* The value, valid until xo_field_reader_end(). Missing and null are XONCE_NULL. XONCE_E_INVALID: the body is not JSON. */
-xonce_status xo_field_read(xo_field_reader *r, const xo_field *f, xonce_value *out);
+xonce_status xo_field_read(xo_field_reader *r, const xo_msg_field *f, xonce_value *out);
 void xo_field_reader_end(xo_field_reader *r);
 
 typedef struct {
     char *sql;        /* with $1..$n, one per mention */
-    xo_field *fields; /* of $1..$n */
+    xo_msg_field *fields; /* of $1..$n */
     size_t nfields, cap;
 } xo_template_statement;
 typedef struct {

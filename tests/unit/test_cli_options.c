@@ -28,6 +28,7 @@ static int parse(const char *line)
         {"time", "TIME", XO_ARG_DURATION, &got.ms, NULL, 0, 60000, "a time"},
         {"item", "X", XO_ARG_LIST, &got.list, NULL, 0, 0, "again and again"},
         {"workers", "N", XO_ARG_SETTING, &got.cfg, "workers", 0, 0, "a setting"},
+        {"set", "KEY=VALUE", XO_ARG_SETTINGS, &got.cfg, NULL, 0, 0, "any setting"},
         {"config", "FILE", XO_ARG_CONFIG, &got.cfg, NULL, 0, 0, "a file"},
     };
     static const xo_usage usage = {"test", "[OPTION]...", "About.", "  example", NULL, args, sizeof(args) / sizeof(args[0]), 2};
@@ -45,6 +46,18 @@ static int parse(const char *line)
     }
     return xo_args_parse(&usage, argc, got.argv, &got.nrest);
 }
+
+START_TEST(settings_are_made_in_order)
+{
+    ck_assert_int_eq(parse("--set workers=7 --set batch.max=5 --set=workers=8"), XO_GO_ON);
+    ck_assert_int_eq(xo_config_int(got.cfg, "workers"), 8);
+    ck_assert_int_eq(xo_config_int(got.cfg, "batch.max"), 5);
+    ck_assert_int_eq(parse("--set workers"), XO_EXIT_USAGE);
+    ck_assert_int_eq(parse("--set =7"), XO_EXIT_USAGE);
+    ck_assert_int_eq(parse("--set wokers=7"), XO_EXIT_USAGE);
+    ck_assert_int_eq(parse("--set workers=x"), XO_EXIT_USAGE);
+}
+END_TEST
 
 START_TEST(options_are_taken)
 {
@@ -143,6 +156,7 @@ int main(void)
     Suite *s = suite_create("options");
     TCase *c = tcase_create("options");
     suite_add_tcase(s, c);
+    tcase_add_test(c, settings_are_made_in_order);
     tcase_add_test(c, options_are_taken);
     tcase_add_test(c, wrong_use_is_exit_2);
     tcase_add_test(c, options_win_over_the_file);

@@ -26,7 +26,7 @@ START_TEST(fields_become_parameters)
     ck_assert_uint_eq(t->n, 1);
     ck_assert_str_eq(t->statements[0].sql, "INSERT INTO t VALUES ($1, $2, $3, $4, $5::text, ':id', \"x:id\", $$:id$$, '1'::int) -- :id\n");
     ck_assert_uint_eq(t->statements[0].nfields, 5);
-    const xo_field *f = t->statements[0].fields;
+    const xo_msg_field *f = t->statements[0].fields;
     ck_assert_int_eq(f[0].kind, XO_FIELD_ID);
     ck_assert_int_eq(f[1].kind, XO_FIELD_JSON);
     ck_assert_uint_eq(f[1].nsteps, 2);
@@ -75,7 +75,7 @@ END_TEST
 static xonce_value value_of(const char *field, const char *body, char *text, size_t size)
 {
     xonce_message *m;
-    xo_field f;
+    xo_msg_field f;
     xonce_value v;
     ck_assert_int_eq(xonce_message_new(&m, "topic", "id-1", body, strlen(body)), XONCE_OK);
     ck_assert_int_eq(xonce_message_set_property(m, "TAGS", "red"), XONCE_OK);

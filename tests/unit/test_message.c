@@ -1,4 +1,5 @@
 /* Messages, their properties, and their identity. */
+#include "base/mem.h"
 #include "message/message.h"
 #include <check.h>
 #include <stdio.h>
@@ -60,6 +61,33 @@ START_TEST(wrapped_bodies_are_released_once)
     ck_assert_str_eq(xonce_message_body(c, NULL), "abc");
     xonce_message_free(c);
     ck_assert_int_eq(released, 1);
+}
+END_TEST
+
+START_TEST(copies_have_what_the_source_said)
+{
+    xonce_message *m, *c, *again;
+    ck_assert_int_eq(xonce_message_new(&m, "t", "1", "x", 1), XONCE_OK);
+    ck_assert(!m->uniq && !m->refuse && m->copy_offset == -1 && m->copy_log_offset == -1 && m->mark == 0);
+    ck_assert_int_eq(xonce_message_copy(&c, m), XONCE_OK);
+    ck_assert(!c->uniq && !c->refuse && c->copy_offset == -1 && c->copy_log_offset == -1);
+    xonce_message_free(c);
+    m->uniq = xo_strdup("0A01");
+    m->refuse = xo_strdup("origin unknown");
+    m->mark = 77;
+    m->copy_offset = 5;
+    m->copy_log_offset = 6;
+    m->failed = m->rejected = 1;
+    ck_assert_int_eq(xonce_message_copy(&c, m), XONCE_OK);
+    xonce_message_free(m);
+    ck_assert_str_eq(c->uniq, "0A01");
+    ck_assert_str_eq(c->refuse, "origin unknown");
+    ck_assert(c->mark == 77 && c->copy_offset == 5 && c->copy_log_offset == 6);
+    ck_assert(!c->failed && !c->rejected); /* nothing became of the copy yet */
+    ck_assert_int_eq(xonce_message_copy(&again, c), XONCE_OK);
+    xonce_message_free(c);
+    ck_assert_str_eq(again->uniq, "0A01");
+    xonce_message_free(again);
 }
 END_TEST
 
@@ -139,6 +167,11 @@ START_TEST(uniq_prefers_the_producers_id)
     ck_assert_int_eq(xonce_message_set_property(m, "UNIQ_KEY", "uniq"), XONCE_OK);
     ck_assert_str_eq(xo_message_uniq(m, &n), "uniq");
     ck_assert_int_eq(xonce_message_set_property(m, "EXTEND_UNIQ_INFO", "extended"), XONCE_OK);
+    ck_assert_str_eq(xo_message_uniq(m, &n), "extended");
+    m->uniq = xo_strdup("of the original");
+    ck_assert_str_eq(xo_message_uniq(m, &n), "of the original");
+    ck_assert_uint_eq(n, 15);
+    m->uniq[0] = 0;
     ck_assert_str_eq(xo_message_uniq(m, &n), "extended");
     xonce_message_free(m);
     ck_assert_int_eq(xonce_message_new(&m, "t", NULL, "x", 1), XONCE_OK);
@@ -224,6 +257,7 @@ int main(void)
     suite_add_tcase(s, c);
     tcase_add_test(c, new_copies_and_bounds);
     tcase_add_test(c, wrapped_bodies_are_released_once);
+    tcase_add_test(c, copies_have_what_the_source_said);
     tcase_add_test(c, properties_keep_their_order);
     tcase_add_test(c, properties_are_bounded);
     tcase_add_test(c, uniq_prefers_the_producers_id);
