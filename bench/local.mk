@@ -6,3 +6,12 @@ bench_bench_LDADD = libxonce_core.la
 bench: bench/bench
 	$(AM_V_at)$(BASH_PROGRAM) $(srcdir)/tests/lib/with-servers.sh $(abs_builddir)/bench/bench --json bench.json
 CLEANFILES += bench.json
+
+# the same beside Java clients on a private RocketMQ (Java and Maven)
+EXTRA_PROGRAMS += bench/rocketmq
+bench_rocketmq_SOURCES = bench/rocketmq.c
+bench_rocketmq_LDADD = libxonce_core.la
+EXTRA_DIST += bench/rocketmq.sh
+.PHONY: bench-rocketmq
+bench-rocketmq: all bench/rocketmq
+	$(AM_V_at)TOP_SRCDIR=$(abs_top_srcdir) TOP_BUILDDIR=$(abs_top_builddir) XONCE=$(abs_top_builddir)/xonce $(BASH_PROGRAM) $(srcdir)/bench/rocketmq.sh

@@ -4,3 +4,14 @@ EXTRA_DIST += tests/interop/install.sh
 INTEROP_TESTS += tests/interop/http-clients.sh
 EXTRA_DIST += tests/interop/http-clients.sh tests/interop/clients/clients.js tests/interop/clients/clients.py tests/interop/clients/clients.go \
 	tests/interop/clients/Clients.java
+
+# on a private RocketMQ (Java, javac, Maven; else skipped), with Java clients beside
+ROCKETMQ_TESTS = tests/interop/rocketmq-kills.sh tests/interop/rocketmq-java.sh tests/interop/rocketmq-history.sh tests/interop/rocketmq-retry.sh \
+	tests/interop/rocketmq-causes.sh tests/interop/rocketmq-transactions.sh tests/interop/rocketmq-4.sh
+INTEROP_TESTS += $(ROCKETMQ_TESTS)
+check_PROGRAMS += tests/interop/transactions
+tests_interop_transactions_SOURCES = tests/interop/transactions.c
+tests_interop_transactions_LDADD = libxonce.la
+EXTRA_DIST += $(ROCKETMQ_TESTS) tests/interop/rmqlib.sh tests/lib/rocketmq/rocketmq.sh tests/lib/rocketmq/pom.xml tests/lib/rocketmq/LoopbackReplication.java \
+	tests/interop/java/Rig.java tests/interop/java/Send.java tests/interop/java/Push.java tests/interop/java/Ons.java tests/interop/java/Again.java
+include tests/soak/local.mk

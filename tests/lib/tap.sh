@@ -100,12 +100,12 @@ start_serve() {
     SERVE_URL=${line#listening on }
 }
 
-# start_proxy NAME HOST:PORT: the proxy of proxy.c; sets PROXY_PORT; orders by: proxy_order NAME cut
+# start_proxy NAME HOST:PORT [LISTEN-PORT]: the proxy of proxy.c; sets PROXY_PORT; orders by: proxy_order NAME cut
 start_proxy() {
     local name=$1 line
     mkfifo "$T/$name.orders" || return 1
     exec {PROXY_FD}<>"$T/$name.orders"
-    "$TOP_BUILDDIR/tests/lib/proxy" "$2" >"$T/$name.out" 2>"$T/$name.err" <"$T/$name.orders" &
+    "$TOP_BUILDDIR/tests/lib/proxy" "$2" ${3:+"$3"} >"$T/$name.out" 2>"$T/$name.err" <"$T/$name.orders" &
     PROXY_PID=$!
     tap_pids+=("$PROXY_PID")
     disown "$PROXY_PID"

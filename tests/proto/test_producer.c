@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "message/message.h"
+#include "producer/producer.h"
 #include "proto/xml.h"
 #include "tests/proto/fake.h"
 #include <check.h>
@@ -258,6 +259,49 @@ START_TEST(threads)
 }
 END_TEST
 
+static atomic_int arrived, lost;
+static void count(xonce_status st, const xonce_sent *sent, void *arg)
+{
+    ck_assert_ptr_eq(arg, &arrived);
+    ck_assert((st == XONCE_OK) == (sent && sent->id[0] == 'M'));
+    atomic_fetch_add(st ? &lost : &arrived, 1);
+    ck_assert(!st || (xonce_error_last()->code == st && says("orders")));
+}
+
+START_TEST(asynchronous)
+{
+    fake f;
+    broker b;
+    start(&f, &b);
+    b.cut_post = 50;
+    atomic_store(&arrived, 0);
+    atomic_store(&lost, 0);
+    xonce_producer *p = open_producer(f.uri);
+    for (int i = 0; i < 100; i++) {
+        xonce_message *m = message("x");
+        ck_assert_int_eq(xonce_producer_send_async(p, m, count, &arrived), XONCE_OK);
+        xonce_message_free(m); /* it was copied */
+    }
+    xonce_message *bad = message("a\x02");
+    ck_assert_int_eq(xonce_producer_send_async(p, bad, count, &arrived), XONCE_E_INVALID);
+    xonce_message_free(bad);
+    bad = message("x");
+    const xonce_message *list[1] = {bad};
+    ck_assert_int_eq(xonce_producer_send_oneway(p, bad), XONCE_E_INVALID);
+    ck_assert(says("oneway") && says("HTTP"));
+    ck_assert_int_eq(xonce_producer_send_batch(p, list, 1, NULL), XONCE_E_INVALID);
+    ck_assert(says("batches") && says("HTTP"));
+    ck_assert(!xo_producer_batchable(p, bad));
+    xonce_message_free(bad);
+    xonce_producer_close(p); /* waits for all */
+    ck_assert_int_eq(posts(&f), 100);
+    ck_assert_int_eq(atomic_load(&arrived), 99);
+    ck_assert_int_eq(atomic_load(&lost), 1);
+    ck_assert_int_le(f.connections, 16);
+    fake_stop(&f);
+}
+END_TEST
+
 static xonce_transaction_state as_told(const xonce_message *m, void *arg)
 {
     (void)m;
@@ -367,6 +411,7 @@ int main(void)
     tcase_add_test(c, refused);
     tcase_add_test(c, never_repeated);
     tcase_add_test(c, threads);
+    tcase_add_test(c, asynchronous);
     tcase_add_test(c, transactions);
     tcase_add_test(c, half_messages_are_checked);
     suite_add_tcase(s, c);
