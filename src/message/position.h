@@ -23,5 +23,11 @@ typedef struct {
     xonce_status (*save)(void *self, const xo_range *r, size_t n);
     xonce_status (*store_id)(void *self, char out[9]); /* 8 hex digits that name this database */
 } xo_position_ops;
+/* Does offset lie in the row; and is what has this store time and physical offset as old as what it covers? */
+int xo_range_inside(const xo_range *r, int64_t offset);
+int xo_range_older(const xo_range *r, int64_t store_time, int64_t log_offset);
+int xo_range_wants(const char *tags, const char *tag); /* is tag (NULL: none) one of "a || b"? An expression that is not understood wants nothing */
+/* Is a message of this offset, store time and physical offset inside of one of these rows? Rows written for another tag expression count only when theirs covers the message: tag may be NULL. */
+int xo_ranges_cover(const xo_range *r, size_t n, int64_t offset, int64_t store_time, int64_t log_offset, const char *tag);
 void xo_ranges_free(xo_range *r, size_t n); /* texts and array; NULL is fine */
 #endif

@@ -77,6 +77,7 @@ static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
         case XO_CLAIM_NONE:
         case XO_CLAIM_FRESH:
         case XO_CLAIM_TWIN:
+        case XO_CLAIM_COVERED:
             continue;
         }
         any = 1;

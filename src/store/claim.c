@@ -258,7 +258,7 @@ xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claima
     for (size_t i = 0; i < n; i++)
         if (set[i]->state == XO_CLAIM_NONE)
             set[i]->state = XO_CLAIM_TAKEN;
-    return st;
+    return st == XONCE_OK ? xo_claim_covered(s, c, set, n) : st;
 }
 
 xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl)

@@ -12,6 +12,7 @@ typedef enum {
     XO_CLAIM_NO_ROW,     /* refused, but no row is there: an error, never a duplicate */
     XO_CLAIM_STALE,      /* polled too long ago */
     XO_CLAIM_TAKEN,      /* its id is another's, who is not settled yet or has the id made for collisions too: it must come again */
+    XO_CLAIM_COVERED,    /* inside of a claim: its place is settled, its record was pruned */
     XO_CLAIM_WAITS       /* inside of a claim: `over` has its id and is decided first */
 } xo_claim_state;
 
@@ -34,6 +35,8 @@ typedef struct xo_claimant {
 xonce_status xo_claimant_init(xonce_store *s, const xonce_message *m, size_t order, xo_claimant *out);
 /* Claims all in the open transaction of c and sets their states. set is in any order; n <= 4096. */
 xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n);
+/* covered.c: of the fresh ones those in a settled range: their claims are taken back, they are duplicates. Part of xo_claim_all. */
+xonce_status xo_claim_covered(xonce_store *s, xo_conn *c, xo_claimant **set, size_t n);
 /* Takes a fresh claim back in the same transaction. */
 xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl);
 #endif

@@ -71,6 +71,14 @@ typedef struct {
 
 typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD, XO_RENEW_GUARD } xo_savepoint_op;
 
+/* The condition under which record r of a source with offsets may go at all: a range of xonce_settled remembers it for good. Where the topic was read with several filters only a range of
+   all tags does: which filter let this message through is not known any more. quoted_offset: the column's name as the engine writes it. */
+#define XO_PRUNE_COVERED(quoted_offset)                                                                                                                          \
+    "(r.log_offset IS NULL OR EXISTS (SELECT 1 FROM xonce_settled s WHERE s.consumer_group = r.consumer_group AND s.topic_name = r.topic_name"                    \
+    " AND s.broker_name = r.broker_name AND s.queue_id = r.queue_id AND s.first_offset <= r." quoted_offset " AND s.next_offset > r." quoted_offset               \
+    " AND s.last_store_time >= r.store_time AND s.last_log_offset >= r.log_offset AND (s.tags = '*' OR NOT EXISTS (SELECT 1 FROM xonce_settled o"                 \
+    " WHERE o.consumer_group = s.consumer_group AND o.topic_name = s.topic_name AND o.tags <> s.tags))))"
+
 struct xo_dialect {
     const char *name;           /* "postgresql", "mysql", "sqlite" */
     xo_dialect_kind kind;
@@ -120,7 +128,7 @@ struct xo_dialect {
     /* Tries to become the one pruner of this database: *got. Held on this connection until prune_unlock or the connection's end. */
     xonce_status (*prune_lock)(xo_conn *c, int *got);
     void (*prune_unlock)(xo_conn *c);
-    /* Deletes up to limit records of group with ctime < before in one transaction of its own, with a short lock timeout (250 ms), not waiting for locked rows where the engine can skip them. */
+    /* Deletes up to limit records of group with ctime < before, and covered (XO_PRUNE_COVERED), in one transaction of its own, with a short lock timeout (250 ms), not waiting for locked rows where the engine can skip them. */
     xonce_status (*prune_some)(xo_conn *c, const char *group, int64_t before_ms, int limit, int64_t *deleted);
     /* The findings of `check` about engine, table, settings, rights and clock. */
     xonce_status (*check)(xo_conn *c, const xo_open_options *o, void (*fn)(const xonce_finding *f, void *arg), void *arg);

@@ -442,7 +442,8 @@ static xonce_status lite_layout(xo_conn *conn, xo_layout *out)
     if (out->has_ours != c->layout.has_ours) { /* the claim was made for other columns */
         sqlite3_finalize(c->own[XO_LITE_CLAIM]);
         sqlite3_finalize(c->own[XO_LITE_READ_BACK]);
-        c->own[XO_LITE_CLAIM] = c->own[XO_LITE_READ_BACK] = NULL;
+        sqlite3_finalize(c->own[XO_LITE_PRUNE]);
+        c->own[XO_LITE_CLAIM] = c->own[XO_LITE_READ_BACK] = c->own[XO_LITE_PRUNE] = NULL;
     }
     c->layout = *out;
     return XONCE_OK;
@@ -590,11 +591,16 @@ static xonce_status lite_prune_some(xo_conn *conn, const char *group, int64_t be
 {
     static const char sql[] =
         "DELETE FROM transaction_record WHERE rowid IN"
+        " (SELECT r.rowid FROM transaction_record r WHERE r.consumer_group = ?1 AND r.ctime < ?2 AND " XO_PRUNE_COVERED("\"offset\"") " ORDER BY r.ctime LIMIT ?3)";
+    static const char plain[] =
+        "DELETE FROM transaction_record WHERE rowid IN"
         " (SELECT rowid FROM transaction_record WHERE consumer_group = ?1 AND ctime < ?2 ORDER BY ctime LIMIT ?3)";
     xo_lite *c = lite(conn);
     sqlite3_stmt *s = NULL;
     *deleted = 0;
-    xonce_status st = xo_lite_own_stmt(c, XO_LITE_PRUNE, sql, &s);
+    xonce_status st = know_layout(c);
+    if (st == XONCE_OK)
+        st = xo_lite_own_stmt(c, XO_LITE_PRUNE, c->layout.has_ours ? sql : plain, &s);
     if (st != XONCE_OK)
         return st;
     if (sqlite3_bind_text(s, 1, group, -1, SQLITE_STATIC) != SQLITE_OK ||

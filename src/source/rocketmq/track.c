@@ -190,66 +190,17 @@ void xo_track_free(xo_track *t)
 
 /* ---- rows ---- */
 
-static int inside(const xo_range *r, int64_t offset)
-{
-    return r->first <= offset && offset < r->next;
-}
-
-static int older(const xo_range *r, int64_t store_time, int64_t log_offset)
-{
-    return store_time <= r->last_store_time && log_offset <= r->last_log_offset;
-}
-
 int xo_track_newer(const xo_track *t, int64_t offset, int64_t store_time, int64_t log_offset)
 {
-    return !t->opening && offset < t->now.next && !older(&t->now, store_time, log_offset);
-}
-
-static int blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-/* Is tag one of "a || b"? An expression that is not understood covers nothing. */
-static int wants(const char *tags, const char *tag)
-{
-    if (!tags || strcmp(tags, "*") == 0) {
-        return 1;
-    }
-    size_t len = tag ? strlen(tag) : 0;
-    for (const char *p = tags, *end; tag && p; p = end ? end + 2 : NULL) {
-        end = strstr(p, "||");
-        size_t n = end ? (size_t)(end - p) : strlen(p);
-        while (n && blank(*p)) {
-            p++;
-            n--;
-        }
-        while (n && blank(p[n - 1])) {
-            n--;
-        }
-        if (n == len && memcmp(p, tag, n) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-int xo_ranges_cover(const xo_range *r, size_t n, int64_t offset, int64_t store_time, int64_t log_offset, const char *tag)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (inside(&r[i], offset) && older(&r[i], store_time, log_offset) && wants(r[i].tags, tag)) {
-            return 1;
-        }
-    }
-    return 0;
+    return !t->opening && offset < t->now.next && !xo_range_older(&t->now, store_time, log_offset);
 }
 
 int xo_ranges_newer(const xo_range *r, size_t n, int64_t offset, int64_t store_time, int64_t log_offset)
 {
     int newer = 0;
     for (size_t i = 0; i < n; i++) {
-        if (inside(&r[i], offset)) {
-            if (older(&r[i], store_time, log_offset)) {
+        if (xo_range_inside(&r[i], offset)) {
+            if (xo_range_older(&r[i], store_time, log_offset)) {
                 return 0;
             }
             newer = 1;
@@ -270,13 +221,13 @@ const xo_range *xo_ranges_youngest(const xo_range *r, size_t n)
 int xo_ranges_before(const xo_range *r, size_t n, int64_t offset, int64_t store_time, int64_t log_offset)
 {
     const xo_range *youngest = xo_ranges_youngest(r, n);
-    return youngest && offset < youngest->first && older(youngest, store_time, log_offset);
+    return youngest && offset < youngest->first && xo_range_older(youngest, store_time, log_offset);
 }
 
 int xo_ranges_hide(const xo_range *r, size_t n, int64_t offset, int64_t store_time, int64_t log_offset, const char *tag)
 {
     for (size_t i = 0; i < n; i++) {
-        if (inside(&r[i], offset) && older(&r[i], store_time, log_offset) && !wants(r[i].tags, tag)) {
+        if (xo_range_inside(&r[i], offset) && xo_range_older(&r[i], store_time, log_offset) && !xo_range_wants(r[i].tags, tag)) {
             return 1;
         }
     }

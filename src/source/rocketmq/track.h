@@ -42,8 +42,6 @@ int64_t xo_track_span(const xo_track *t);
 /* Would the next message to add be one of another history than the current range speaks of, below its end? */
 int xo_track_newer(const xo_track *t, int64_t offset, int64_t store_time, int64_t log_offset);
 void xo_track_free(xo_track *t);
-/* Is a message of this offset, store time and physical offset inside of one of these rows? Rows written for another tag expression count only when theirs covers the message: tag may be NULL. */
-int xo_ranges_cover(const xo_range *r, size_t n, int64_t offset, int64_t store_time, int64_t log_offset, const char *tag);
 /* Is it inside of the row but newer: has the queue got another history? */
 int xo_ranges_newer(const xo_range *r, size_t n, int64_t offset, int64_t store_time, int64_t log_offset);
 const xo_range *xo_ranges_youngest(const xo_range *r, size_t n); /* of the greatest generation; NULL: there is none */
