@@ -43,4 +43,5 @@ Suite *suite_breakers(void);
 Suite *suite_corners(void);
 Suite *suite_sources(void);
 Suite *suite_positions(void);
+Suite *suite_ranges(void);
 #endif

@@ -1,0 +1,190 @@
+/* Settled ranges as memory: what a range covers is a duplicate although its record is gone, and a record goes only when a range covers it. */
+#include "suite.h"
+#include "store/settled.h"
+
+#include <stdio.h>
+
+static int calls;
+
+static xonce_verdict counted(xonce_tx *tx, const xonce_message *m, void *arg)
+{
+    calls++;
+    return book(tx, m, arg);
+}
+
+static xonce_store *start(void)
+{
+    calls = 0;
+    return open_store("GID_a");
+}
+
+/* A message of queue 1 of broker b, as the RocketMQ source makes it. */
+static xonce_message *placed(const char *id, int64_t offset, int64_t store_time, int64_t log_offset)
+{
+    xonce_message *m = message(id, "body");
+    ck_assert_int_eq(xonce_message_set_origin(m, "b", 1, offset), XONCE_OK);
+    m->store_time = store_time;
+    m->log_offset = log_offset;
+    return m;
+}
+
+static void save_range(xonce_store *s, const char *topic, const char *broker, int32_t queue, int64_t generation, const char *tags, int64_t first, int64_t next, int64_t time, int64_t log)
+{
+    xo_range r = {.topic = (char *)(uintptr_t)topic, .broker = (char *)(uintptr_t)broker, .tags = (char *)(uintptr_t)tags, .queue = queue, .generation = generation, .first = first, .next = next,
+                  .last_store_time = time, .last_log_offset = log};
+    ck_assert_msg(xo_store_positions()->save(s, &r, 1) == XONCE_OK, "%s", xonce_error_last()->text);
+}
+
+static xonce_outcome run(xonce_store *s, xonce_message *m)
+{
+    xonce_outcome what = XONCE_DEFERRED;
+    ck_assert_msg(xonce_once(s, m, counted, NULL, &what) == XONCE_OK, "%s", xonce_error_last()->text);
+    xonce_message_free(m);
+    return what;
+}
+
+START_TEST(what_a_range_covers_is_a_duplicate)
+{
+    xonce_store *s = start();
+    save_range(s, "orders", "b", 1, 0, "*", 10, 20, 1000, 5000);
+    ck_assert_int_eq(run(s, placed("first", 10, 500, 100)), XONCE_DUPLICATE);
+    ck_assert_int_eq(run(s, placed("last", 19, 1000, 5000)), XONCE_DUPLICATE);
+    ck_assert_int_eq(calls, 0);
+    ck_assert_int_eq(records(), 0); /* the claim is taken back */
+    ck_assert_int_eq(run(s, placed("before", 9, 500, 100)), XONCE_FRESH);
+    ck_assert_int_eq(run(s, placed("behind", 20, 900, 4000)), XONCE_FRESH);
+    ck_assert_int_eq(run(s, placed("newer", 12, 1001, 4000)), XONCE_FRESH);     /* the offset has another message by now */
+    ck_assert_int_eq(run(s, placed("further", 13, 900, 5001)), XONCE_FRESH);
+    ck_assert_int_eq(run(s, placed("no time", 14, -1, 100)), XONCE_FRESH);      /* not to be judged by its place */
+    ck_assert_int_eq(run(s, placed("no log", 14, 500, -1)), XONCE_FRESH);
+    ck_assert_int_eq(calls, 6);
+    ck_assert_int_eq(orders(), 6);
+    ck_assert_int_eq(records(), 6);
+    xonce_store_close(s);
+}
+END_TEST
+
+START_TEST(only_its_own_queue)
+{
+    xonce_store *s = start(), *other = open_store("GID_b");
+    save_range(s, "other", "b", 1, 0, "*", 0, 100, 1000, 5000);
+    save_range(s, "orders", "c", 1, 0, "*", 0, 100, 1000, 5000);
+    save_range(s, "orders", "b", 2, 0, "*", 0, 100, 1000, 5000);
+    save_range(other, "orders", "b", 1, 0, "*", 0, 100, 1000, 5000);
+    ck_assert_int_eq(run(s, placed("a", 5, 500, 100)), XONCE_FRESH);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 3, 1000, 5000);
+    save_range(s, "orders", "b", 1, 1, "*", 4, 9, 1000, 5000);
+    ck_assert_int_eq(run(s, placed("b", 3, 500, 100)), XONCE_FRESH); /* the gap between two */
+    ck_assert_int_eq(run(s, placed("c", 8, 500, 100)), XONCE_DUPLICATE);
+    xonce_store_close(other);
+    xonce_store_close(s);
+}
+END_TEST
+
+START_TEST(only_what_its_filter_let_through)
+{
+    xonce_store *s = start();
+    save_range(s, "orders", "b", 1, 0, "red || blue", 0, 100, 1000, 5000);
+    static const struct {
+        const char *tag;
+        xonce_outcome what;
+    } cases[] = {{"red", XONCE_DUPLICATE}, {"blue", XONCE_DUPLICATE}, {"green", XONCE_FRESH}, {"re", XONCE_FRESH}, {NULL, XONCE_FRESH}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "m%zu", i);
+        xonce_message *m = placed(id, (int64_t)i, 500, 100);
+        if (cases[i].tag)
+            ck_assert_int_eq(xonce_message_set_property(m, "TAGS", cases[i].tag), XONCE_OK);
+        ck_assert_int_eq(run(s, m), cases[i].what);
+    }
+    xonce_store_close(s);
+}
+END_TEST
+
+/* One of a batch is covered: the others are applied, its twin is a duplicate too. */
+START_TEST(in_a_batch_only_the_covered_one_is_skipped)
+{
+    xonce_store *s = start();
+    save_range(s, "orders", "b", 1, 0, "*", 0, 2, 1000, 5000);
+    xonce_message *m[4] = {placed("a", 1, 500, 100), placed("b", 2, 1500, 6000), placed("a", 1, 500, 100), placed("c", 3, 1600, 7000)};
+    xo_item items[4];
+    memset(items, 0, sizeof items);
+    for (size_t i = 0; i < 4; i++)
+        items[i] = (xo_item){.m = m[i], .outcome = XONCE_DEFERRED};
+    xo_spec spec = {.one = counted};
+    ck_assert_int_eq(xo_run(s, items, 4, &spec), XONCE_OK);
+    ck_assert_int_eq(items[0].outcome, XONCE_DUPLICATE);
+    ck_assert_int_eq(items[1].outcome, XONCE_FRESH);
+    ck_assert_int_eq(items[2].outcome, XONCE_DUPLICATE);
+    ck_assert_int_eq(items[3].outcome, XONCE_FRESH);
+    ck_assert_int_eq(calls, 2);
+    ck_assert_int_eq(records(), 2);
+    for (size_t i = 0; i < 4; i++)
+        xonce_message_free(m[i]);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* All records are old enough; the watermark is now. */
+static int64_t prune(xonce_store *s)
+{
+    int64_t deleted = -1;
+    sql("UPDATE transaction_record SET ctime = 1000");
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    ck_assert_msg(xonce_store_prune(s, INT64_C(4) * 86400000, 0, &deleted) == XONCE_OK, "%s", xonce_error_last()->text);
+    return deleted;
+}
+
+START_TEST(a_record_goes_when_a_range_covers_it)
+{
+    xonce_store *s = start();
+    ck_assert_int_eq(run(s, placed("a", 1, 500, 100)), XONCE_FRESH);
+    ck_assert_int_eq(run(s, placed("b", 2, 600, 200)), XONCE_FRESH);
+    ck_assert_int_eq(run(s, placed("c", 3, 700, 300)), XONCE_FRESH);
+    ck_assert_int_eq(once(s, "http", "no place"), XONCE_FRESH);
+    ck_assert_int_eq(prune(s), 1); /* what has no place goes by age alone */
+    save_range(s, "orders", "b", 1, 0, "*", 0, 3, 600, 200);
+    ck_assert_int_eq(prune(s), 2);
+    ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM transaction_record WHERE message_id = 'c#GID_a'"), 1);
+    ck_assert_int_eq(run(s, placed("a", 1, 500, 100)), XONCE_DUPLICATE);
+    ck_assert_int_eq(run(s, placed("b", 2, 600, 200)), XONCE_DUPLICATE);
+    ck_assert_int_eq(run(s, placed("c", 3, 700, 300)), XONCE_DUPLICATE);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 4, 699, 300); /* covers its offset, but not its time */
+    ck_assert_int_eq(prune(s), 0);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 5, 800, 400);
+    ck_assert_int_eq(prune(s), 1);
+    ck_assert_int_eq(run(s, placed("c", 3, 700, 300)), XONCE_DUPLICATE);
+    ck_assert_int_eq(orders(), 4);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* A message let through by one filter, in a range that another wrote: once that is gone nobody would know it. */
+START_TEST(a_range_of_one_filter_among_several_frees_nothing)
+{
+    xonce_store *s = start();
+    ck_assert_int_eq(run(s, placed("a", 1, 500, 100)), XONCE_FRESH);
+    save_range(s, "orders", "b", 1, 0, "red", 0, 5, 800, 400);
+    save_range(s, "orders", "b", 2, 0, "blue", 0, 5, 800, 400);
+    ck_assert_int_eq(prune(s), 0);
+    save_range(s, "orders", "b", 1, 1, "*", 0, 5, 800, 400);
+    ck_assert_int_eq(prune(s), 1);
+    ck_assert_int_eq(run(s, placed("a", 1, 500, 100)), XONCE_DUPLICATE);
+    xonce_store_close(s);
+}
+END_TEST
+
+Suite *suite_ranges(void)
+{
+    Suite *s = suite_create("ranges");
+    TCase *t = tcase_create("ranges");
+    tcase_add_checked_fixture(t, fresh_database, NULL);
+    tcase_add_test(t, what_a_range_covers_is_a_duplicate);
+    tcase_add_test(t, only_its_own_queue);
+    tcase_add_test(t, only_what_its_filter_let_through);
+    tcase_add_test(t, in_a_batch_only_the_covered_one_is_skipped);
+    tcase_add_test(t, a_record_goes_when_a_range_covers_it);
+    tcase_add_test(t, a_range_of_one_filter_among_several_frees_nothing);
+    suite_add_tcase(s, t);
+    return s;
+}
