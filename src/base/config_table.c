@@ -36,6 +36,7 @@ const xo_config_key xo_config_keys[] = {
     CHOICE("sql.errors", "retry|judge", "retry", "judge: data errors reject a message at once, a missing table or right stops the consumer; retry: all let the message come again."),
     CHOICE("collision", "claim|reject", "claim", "What becomes of another message under an id that is taken: claimed under an id of its own, or rejected."),
     DURATION("prune.keep", NULL, SECONDS(1), DAYS(3650), "4d", "Age, counted from the caught-up watermark, at which records may be deleted."),
+    {"prune.unsafe", NULL, XO_T_BOOL, NULL, 0, 1, "off", NULL, "Let prune.keep be shorter than what is safe, and count age from now: for tests and emergencies. What comes back later is applied again.", 0, NULL},
     DURATION("prune.every", NULL, 0, DAYS(30), "1h", "How often a consumer prunes; 0 = never."),
     TEXT("instance", "INSTANCE_ID|namespace", "Instance id of the endpoint, as MQ_INST_x; unset for an instance without a namespace."),
     TEXT("credentials.access-key-id", "AccessKey", "Access key id; unset = environment variable ALIBABA_CLOUD_ACCESS_KEY_ID."),

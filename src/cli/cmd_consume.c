@@ -15,7 +15,7 @@
 typedef struct {
     const char *from, *topic, *group, *tags, *store, *sql, *exec, *id;
     int64_t exec_timeout, stop_within;
-    int ordered, no_dedup, print, json, verbose;
+    int ordered, no_dedup, unsafe_keep, print, json, verbose;
     xonce_config *cfg;
     xo_apply apply;
     xo_msg_field id_field;
@@ -101,7 +101,7 @@ static int set_default(const options *o, const char *key, const char *value)
 /* What --sql and --exec mean for the settings that were not made by hand. */
 static int adjust_settings(const xo_usage *u, options *o)
 {
-    if (!set_default(o, "sql.errors", "judge")) {
+    if (!set_default(o, "sql.errors", "judge") || (o->unsafe_keep && xonce_config_set(o->cfg, "prune.unsafe", "on") != XONCE_OK)) {
         return xo_out_failed(NULL);
     }
     if (o->sql) {
@@ -318,6 +318,7 @@ int xo_cmd_consume(int argc, char **argv)
         {"attempts", "N", XO_ARG_SETTING, &o.cfg, "attempts", 0, 0, "reject a failing message at this many deliveries; default 16"},
         {"exit-when-idle", "TIME", XO_ARG_SETTING, &o.cfg, "exit-when-idle", 0, 0, "stop after this long without a message"},
         {"keep", "TIME", XO_ARG_SETTING, &o.cfg, "prune.keep", 0, 0, "delete records older than this; default 4d"},
+        {"unsafe-keep", NULL, XO_ARG_SWITCH, &o.unsafe_keep, NULL, 0, 0, "let --keep be shorter than what is safe; only for tests and emergencies"},
         {"prune-every", "TIME", XO_ARG_SETTING, &o.cfg, "prune.every", 0, 0, "how often to delete old records; default 1h, 0 = never"},
         {"no-dedup", NULL, XO_ARG_SWITCH, &o.no_dedup, NULL, 0, 0, "apply every delivery, duplicates too: only for comparison"},
         {"print", NULL, XO_ARG_SWITCH, &o.print, NULL, 0, 0, "show messages and acknowledge nothing; without --store"},

@@ -8,7 +8,7 @@
 
 typedef struct {
     int64_t keep;
-    int dry_run, json;
+    int dry_run, unsafe_keep, json;
 } options;
 
 static int count(xonce_store *s, const options *o)
@@ -56,6 +56,9 @@ static int run(const xo_usage *u, const char *store, const char *group, xonce_co
     if (!group) {
         return xo_args_wrong(u, "--group is missing");
     }
+    if (o->unsafe_keep && xonce_config_set(cfg, "prune.unsafe", "on") != XONCE_OK) {
+        return xo_out_failed(NULL);
+    }
     xonce_store *s;
     int rc = xo_store_connect(&s, uri, group, cfg);
     if (rc == XO_GO_ON) {
@@ -76,7 +79,8 @@ int xo_cmd_prune(int argc, char **argv)
     const xo_arg args[] = {
         XO_ARG_STORE(&store),
         XO_ARG_GROUP(&group),
-        {"keep", "TIME", XO_ARG_SETTING, &cfg, "prune.keep", 0, 0, "keep records younger than this; default 4d, at least 24h and the handler timeout"},
+        {"keep", "TIME", XO_ARG_SETTING, &cfg, "prune.keep", 0, 0, "keep records younger than this; default 4d, at least 24h (6h with a RocketMQ cluster) and the handler timeout"},
+        {"unsafe-keep", NULL, XO_ARG_SWITCH, &o.unsafe_keep, NULL, 0, 0, "let --keep be shorter than what is safe, and count age from now; only for tests and emergencies"},
         {"dry-run", NULL, XO_ARG_SWITCH, &o.dry_run, NULL, 0, 0, "only count what would be deleted"},
         XO_ARG_JSON(&o.json),
         XO_ARG_CONFIG_FILE(&cfg),

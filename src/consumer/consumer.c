@@ -24,6 +24,7 @@ static void read_settings(xonce_consumer *c, const xonce_config *cfg)
     c->idle = xo_config_int(cfg, "exit-when-idle");
     c->keep = xo_config_int(cfg, "prune.keep");
     c->prune_every = xo_config_int(cfg, "prune.every");
+    c->unsafe_keep = (int)xo_config_int(cfg, "prune.unsafe");
     c->buffer_messages = (size_t)xo_config_int(cfg, "buffer.messages");
     c->buffer_size = (size_t)xo_config_int(cfg, "buffer.size");
     c->attempts = xo_config_is_set(cfg, "attempts") ? (int)xo_config_int(cfg, "attempts") : c->store->max_attempts;

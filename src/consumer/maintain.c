@@ -25,6 +25,10 @@ xonce_status xo_maintenance_check(const xonce_consumer *c)
     char is[32], floor[32];
     xo_format_duration(c->keep, is, sizeof(is));
     xo_format_duration(least, floor, sizeof(floor));
+    if (c->unsafe_keep) {
+        xo_log(XO_WARN, "consumer", "prune.keep is %s, less than the safe %s: what comes back later is applied again (prune.unsafe)", is, floor);
+        return XONCE_OK;
+    }
     return xo_fail(XONCE_E_INVALID,
                    "prune.keep=%s is too short: a message can come back for %s (what the source allows and handler.timeout) and would be applied again after its record was "
                    "deleted; set prune.keep=%s or more, or prune.every=0",
@@ -48,6 +52,22 @@ static int database_is_down(xonce_consumer *c)
     return down;
 }
 
+/* A source that can say how far its group is, all members together. */
+static void ask_watermark(keeper *k, int64_t now)
+{
+    xonce_consumer *c = k->c;
+    int64_t ms = -1;
+    if (now < k->alive) {
+        return;
+    }
+    k->alive = now + ALIVE_MS;
+    if (c->source->ops->watermark(c->source, &ms) != XONCE_OK) {
+        xo_log(XO_INFO, "consumer", "how far the group is cannot be found out, nothing more is pruned meanwhile: %s", xonce_error_last()->text);
+        return;
+    }
+    note(k, xo_watermark_heartbeat(c->store, ms > 0 ? ms : XO_MARK_NONE), "the caught-up watermark cannot be written, nothing is pruned meanwhile");
+}
+
 static void heartbeat(keeper *k, int64_t now)
 {
     xonce_consumer *c = k->c;
@@ -55,6 +75,10 @@ static void heartbeat(keeper *k, int64_t now)
         return;
     }
     k->heartbeat = now + CAUGHT_UP_MS;
+    if (c->source->ops->watermark) {
+        ask_watermark(k, now);
+        return;
+    }
     /* the source first: what it hands over after saying so is younger than the watermark */
     int caught_up = c->source->ops->caught_up(c->source);
     pthread_mutex_lock(&c->lock);
@@ -62,7 +86,7 @@ static void heartbeat(keeper *k, int64_t now)
     pthread_mutex_unlock(&c->lock);
     if (caught_up || now >= k->alive) {
         k->alive = now + ALIVE_MS;
-        note(k, xo_watermark_heartbeat(c->store, caught_up), "the caught-up watermark cannot be written, nothing is pruned meanwhile");
+        note(k, xo_watermark_heartbeat(c->store, caught_up ? XO_MARK_NOW : XO_MARK_NONE), "the caught-up watermark cannot be written, nothing is pruned meanwhile");
     }
 }
 
@@ -140,7 +164,8 @@ void *xo_maintenance_main(void *consumer)
     xonce_consumer *c = consumer;
     int64_t now = xo_mono_ms();
     /* the first prune soon, but not by all processes of a fleet at once */
-    keeper k = {.c = c, .prune = now + 10000 + (int64_t)(xo_random() % 20000)};
+    int64_t first = 10000 + (int64_t)(xo_random() % 20000);
+    keeper k = {.c = c, .prune = now + (first < c->prune_every ? first : c->prune_every)};
     xonce_status st = XONCE_OK;
     k.state = xo_store_worker_start(c->store, &st);
     int can_replay = st == XONCE_OK;

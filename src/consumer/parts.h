@@ -73,7 +73,7 @@ struct xonce_consumer {
     /* settings */
     size_t nworkers, batch_max, buffer_messages, buffer_size;
     int64_t linger, suspend, handler_timeout, idle, keep, prune_every;
-    int attempts, no_dedup;
+    int attempts, no_dedup, unsafe_keep;
 
     int stop_asked;              /* atomic; also what spec.stopping points to */
     int stop_pipe[2];            /* a byte wakes the control thread */

@@ -23,6 +23,9 @@ typedef struct xo_source_ops {
     void (*close)(xonce_source *s);
     /* Before start; NULL in ops when the source has no offsets. Without it (or never called) the broker's committed offset is all there is. */
     void (*positions)(xonce_source *s, const xo_position_ops *ops, void *self);
+    /* The store time (ms UTC) before which nothing of the group waits or is unsettled anywhere, whoever of its members has it; -1: that cannot be found out now. May take as long as a few
+       requests do. NULL: caught_up() is all that the source knows. */
+    xonce_status (*watermark)(xonce_source *s, int64_t *ms);
 } xo_source_ops;
 typedef struct {
     uint64_t acked, ack_failed, expired, polls; /* expired: dropped from the buffer because their time was up */

@@ -7,22 +7,38 @@
 enum { BATCH_START = 500, BATCH_MIN = 50, BATCH_MAX = 10000, BATCH_LONG_US = 75000, BATCH_SHORT_US = 35000 };
 static const int64_t DAY_MS = 24 * 3600 * (int64_t)1000;
 
-int64_t xo_prune_floor(const xonce_store *s)
+static int on_row(const xonce_row *r, void *arg)
 {
-    return DAY_MS + xo_config_int(s->cfg, "handler.timeout");
+    (void)r;
+    *(int *)arg = 1;
+    return 1;
 }
 
-static xonce_status check_keep(const xonce_store *s, int64_t keep_ms)
+xonce_status xo_prune_floor(xonce_store *s, int64_t *ms)
+{
+    xonce_value v[] = {xonce_text(s->group)};
+    int has_offsets = 0;
+    xonce_status st = xo_store_query(s, "SELECT generation FROM xonce_settled WHERE consumer_group = $1 LIMIT 1", v, 1, on_row, &has_offsets, NULL);
+    *ms = (has_offsets ? DAY_MS / 4 : DAY_MS) + xo_config_int(s->cfg, "handler.timeout");
+    return st;
+}
+
+static xonce_status check_keep(xonce_store *s, int64_t keep_ms)
 {
     char keep[32], least[32];
-    int64_t floor = xo_prune_floor(s);
-    if (keep_ms >= floor)
-        return XONCE_OK;
+    int64_t floor;
+    xonce_status st = xo_prune_floor(s, &floor);
+    if (st != XONCE_OK || keep_ms >= floor)
+        return st;
     xo_format_duration(keep_ms < 0 ? 0 : keep_ms, keep, sizeof keep);
     xo_format_duration(floor, least, sizeof least);
+    if (xo_config_int(s->cfg, "prune.unsafe")) {
+        xo_log(XO_WARN, "store", "prune: keep is %s, less than the safe %s: what comes back later is applied again (prune.unsafe)", keep, least);
+        return XONCE_OK;
+    }
     return xo_fail(XONCE_E_INVALID,
-                   "prune: keep is %s; the least is %s, 24 hours and handler.timeout: so long a message can come back "
-                   "over HTTP, and it would be applied twice once its record is gone",
+                   "prune: keep is %s; the least is %s, what the source allows (24h over HTTP, 6h over RocketMQ's own protocol) and handler.timeout: so long a message can come back, and it would be "
+                   "applied twice once its record is gone",
                    keep, least);
 }
 
@@ -39,6 +55,10 @@ static xonce_status horizon(xonce_store *s, xo_conn *c, int64_t keep_ms, int64_t
                        "prune: the clocks of the database and of this machine differ by %lld s, so that ages cannot be "
                        "trusted; set them right",
                        (long long)(m.clock_off / 1000));
+    if (xo_config_int(s->cfg, "prune.unsafe")) {
+        *before = m.now > keep_ms ? m.now - keep_ms : 0;
+        return XONCE_OK;
+    }
     if (!m.has_row || m.watermark <= 0) {
         xo_log(XO_INFO, "store", "prune: group %s was never seen caught up with its source; nothing is deleted",
                s->group);

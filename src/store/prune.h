@@ -2,10 +2,12 @@
 #ifndef XO_PRUNE_H
 #define XO_PRUNE_H
 #include "store/store.h"
-/* A group is alive: updated_ms becomes the database's now, and watermark_ms too when caught_up (everything delivered
-   was settled, nothing older waits in the source). The watermark never moves back. To be called every few minutes while
-   consuming: pruning stops when it is older than an hour. */
-xonce_status xo_watermark_heartbeat(xonce_store *s, int caught_up);
+/* A group is alive: updated_ms becomes the database's now, and watermark_ms rises to mark, a time in ms UTC before which
+   everything was settled. XO_MARK_NOW: the database's now (everything delivered was settled, nothing older waits in the
+   source); XO_MARK_NONE: it stays. The watermark never moves back. To be called every few minutes while consuming:
+   pruning stops when it is older than an hour. */
+enum { XO_MARK_NONE = -1, XO_MARK_NOW = 0 };
+xonce_status xo_watermark_heartbeat(xonce_store *s, int64_t mark);
 /* What xonce_store_prune() would delete now, by the same rules: rows of this group with ctime < *before (ms UTC; both 0
  * when nothing may go, the log says why). */
 xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int64_t *before);
@@ -21,6 +23,7 @@ typedef struct {
 } xo_marks;
 /* with_table 0: the watermark's table is not asked. */
 xonce_status xo_marks_read(xonce_store *s, xo_conn *c, int with_table, xo_marks *out);
-/* 24 h + handler timeout: what may still come back over HTTP, and the longest that a handler may hold it. */
-int64_t xo_prune_floor(const xonce_store *s);
+/* How long something may still come back, and the longest that a handler may hold it: 24 h over HTTP and from custom sources, 6 h
+   where positions are kept, and handler.timeout. */
+xonce_status xo_prune_floor(xonce_store *s, int64_t *ms);
 #endif

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { UNSAFE_FRESH_MS = 6 * 3600 * 1000 };
+
 static int on_clock(const xonce_row *r, void *arg)
 {
     *(int64_t *)arg = xonce_row_int(r, 0);
@@ -45,6 +47,9 @@ static xonce_status make_store(xonce_store **out, xo_pool *pool, const char *gro
     s->judge_sql = (int)xo_config_int(s->cfg, "sql.errors");
     s->reject_collision = (int)xo_config_int(s->cfg, "collision");
     s->keep_ms = xo_config_int(s->cfg, "prune.keep");
+    if (xo_config_int(s->cfg, "prune.unsafe") && s->keep_ms < UNSAFE_FRESH_MS) { /* it makes records short-lived, not messages stale */
+        s->keep_ms = UNSAFE_FRESH_MS;
+    }
     s->tries = (int)xo_config_int(s->cfg, "store.tries");
     *out = s;
     return XONCE_OK;

@@ -68,28 +68,35 @@ xonce_status xo_marks_read(xonce_store *s, xo_conn *c, int with_table, xo_marks 
                       : XONCE_OK;
 }
 
-static xonce_status beat(xonce_store *s, xo_conn *c, int caught_up)
+static xonce_status beat(xonce_store *s, xo_conn *c, int64_t mark)
 {
     static const char alive[] = "UPDATE xonce_watermark SET updated_ms = @ WHERE consumer_group = $1";
     static const char caught[] = "UPDATE xonce_watermark SET updated_ms = @, watermark_ms = CASE WHEN watermark_ms < @ "
                                  "THEN @ ELSE watermark_ms END WHERE consumer_group = $1";
+    static const char up_to[] = "UPDATE xonce_watermark SET updated_ms = @, watermark_ms = CASE WHEN watermark_ms < $2 "
+                                "THEN $2 ELSE watermark_ms END WHERE consumer_group = $1";
     static const char first_alive[] =
         "INSERT INTO xonce_watermark (consumer_group, watermark_ms, updated_ms) VALUES ($1, 0, @)";
     static const char first_caught[] =
         "INSERT INTO xonce_watermark (consumer_group, watermark_ms, updated_ms) VALUES ($1, @, @)";
-    xonce_value v[] = {xonce_text(s->group)};
+    static const char first_up_to[] =
+        "INSERT INTO xonce_watermark (consumer_group, watermark_ms, updated_ms) VALUES ($1, $2, @)";
+    xonce_value v[] = {xonce_text(s->group), xonce_int(mark)};
+    const char *update = mark == XO_MARK_NONE ? alive : mark == XO_MARK_NOW ? caught : up_to;
+    const char *insert = mark == XO_MARK_NONE ? first_alive : mark == XO_MARK_NOW ? first_caught : first_up_to;
+    size_t n = mark == XO_MARK_NONE || mark == XO_MARK_NOW ? 1 : 2;
     int64_t changed = 0;
-    xonce_status st = query_now(s, c, caught_up ? caught : alive, v, 1, NULL, NULL, &changed);
+    xonce_status st = query_now(s, c, update, v, n, NULL, NULL, &changed);
     if (st != XONCE_OK || changed > 0)
         return st;
-    st = query_now(s, c, caught_up ? first_caught : first_alive, v, 1, NULL, NULL, NULL);
+    st = query_now(s, c, insert, v, n, NULL, NULL, NULL);
     /* another process was first; or MySQL counted an update within one millisecond as no change */
     if (st != XONCE_OK && xo_error_class() == XO_SQL_DATA)
-        st = query_now(s, c, caught_up ? caught : alive, v, 1, NULL, NULL, NULL);
+        st = query_now(s, c, update, v, n, NULL, NULL, NULL);
     return st;
 }
 
-xonce_status xo_watermark_heartbeat(xonce_store *s, int caught_up)
+xonce_status xo_watermark_heartbeat(xonce_store *s, int64_t mark)
 {
     xo_conn *c = NULL;
     xonce_status st = xo_pool_writer_lock(s->pool);
@@ -97,7 +104,7 @@ xonce_status xo_watermark_heartbeat(xonce_store *s, int caught_up)
         return st;
     st = xo_pool_get(s->pool, &c);
     if (st == XONCE_OK) {
-        st = beat(s, c, caught_up);
+        st = beat(s, c, mark);
         xo_pool_put(s->pool, c);
     }
     xo_pool_writer_unlock(s->pool);
@@ -108,5 +115,5 @@ xonce_status xonce_store_caught_up(xonce_store *s)
 {
     if (!s)
         return xo_fail(XONCE_E_INVALID, "xonce_store_caught_up: store is NULL");
-    return xo_watermark_heartbeat(s, 1);
+    return xo_watermark_heartbeat(s, XO_MARK_NOW);
 }

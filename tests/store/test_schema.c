@@ -358,14 +358,14 @@ END_TEST
 START_TEST(watermark_moves_forward_only)
 {
     start_with_tables(_i);
-    ck_assert_int_eq(xo_watermark_heartbeat(s, 0), XONCE_OK);
+    ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NONE), XONCE_OK);
     ck_assert_int_eq(number("SELECT watermark_ms FROM xonce_watermark WHERE consumer_group = 'g'"), 0);
     ck_assert_int_lt(llabs(number("SELECT updated_ms FROM xonce_watermark") - xo_now_ms()), 10000);
-    ck_assert_int_eq(xo_watermark_heartbeat(s, 1), XONCE_OK);
+    ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NOW), XONCE_OK);
     int64_t w = number("SELECT watermark_ms FROM xonce_watermark");
     ck_assert_int_lt(llabs(w - xo_now_ms()), 10000);
     sql("UPDATE xonce_watermark SET updated_ms = 7");
-    ck_assert_int_eq(xo_watermark_heartbeat(s, 0), XONCE_OK);
+    ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NONE), XONCE_OK);
     ck_assert_int_eq(number("SELECT watermark_ms FROM xonce_watermark"), w);
     ck_assert_int_ge(number("SELECT updated_ms FROM xonce_watermark"), w);
     sql("UPDATE xonce_watermark SET watermark_ms = 99999999999999");
@@ -385,7 +385,7 @@ static void *beat_thread(void *arg)
     int *ok = arg;
     *ok = 1;
     for (int i = 0; i < 10; i++)
-        *ok &= xo_watermark_heartbeat(mine, i % 2) == XONCE_OK;
+        *ok &= xo_watermark_heartbeat(mine, i % 2 ? XO_MARK_NOW : XO_MARK_NONE) == XONCE_OK;
     xonce_store_close(mine);
     return NULL;
 }
@@ -438,15 +438,15 @@ START_TEST(nothing_goes_without_a_fresh_watermark)
     start_with_tables(_i);
     records("g", xo_now_ms() - 30 * DAY, 1, 20);
     expect_pruned(2 * DAY, 0, 0); /* none */
-    ck_assert_int_eq(xo_watermark_heartbeat(s, 0), XONCE_OK);
+    ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NONE), XONCE_OK);
     expect_pruned(2 * DAY, 0, 0); /* alive, never caught up */
     ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
     sql("UPDATE xonce_watermark SET updated_ms = updated_ms - 3601000");
     expect_pruned(2 * DAY, 0, 0); /* caught up, but not lately alive */
-    ck_assert_int_eq(xo_watermark_heartbeat(s, 0), XONCE_OK);
+    ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NONE), XONCE_OK);
     sql("UPDATE xonce_watermark SET updated_ms = updated_ms + 1000000");
     expect_pruned(2 * DAY, 0, 0); /* from the future: a clock was set back */
-    ck_assert_int_eq(xo_watermark_heartbeat(s, 0), XONCE_OK);
+    ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NONE), XONCE_OK);
     expect_pruned(2 * DAY, 0, 20);
     finish();
 }

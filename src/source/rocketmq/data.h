@@ -50,6 +50,9 @@ int xo_queue_tell(xo_rmq_queue *q);    /* lock held: may a line about it be logg
 /* An offset question or report (14, 15, 29, 30, 31) for a queue. */
 void xo_offset_request(const xo_rocketmq *s, const xo_rmq_queue *q, int32_t code, xo_command *c);
 
+/* ---- watermark.c: the source's op. */
+xonce_status xo_watermark(xonce_source *source, int64_t *ms);
+
 enum { XO_COMMITTING = -2 };           /* in q->committed: a report to the broker is under way */
 /* ---- commit.c */
 /* Writes what is settled of one queue to the database. A row begun by somebody else is no failure here. Service thread. */
