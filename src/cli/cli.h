@@ -13,4 +13,5 @@ int xo_cmd_send(int argc, char **argv);
 int xo_cmd_serve(int argc, char **argv);
 int xo_cmd_stats(int argc, char **argv);
 int xo_cmd_topic(int argc, char **argv);
+int xo_cmd_upgrade(int argc, char **argv);
 #endif

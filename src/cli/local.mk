@@ -13,6 +13,7 @@ xonce_SOURCES += \
 	src/cli/cmd_serve.c \
 	src/cli/cmd_stats.c \
 	src/cli/cmd_topic.c \
+	src/cli/cmd_upgrade.c \
 	src/cli/connect.c \
 	src/cli/connect.h \
 	src/cli/exec.c \

@@ -16,6 +16,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"init", xo_cmd_init, "create the tables in a database"},
+    {"upgrade", xo_cmd_upgrade, "make tables of an earlier version, or the vendor's, safe and complete"},
     {"check", xo_cmd_check, "look at a database for what is unsafe or slow"},
     {"consume", xo_cmd_consume, "take messages and apply each one exactly once"},
     {"send", xo_cmd_send, "send lines as messages"},

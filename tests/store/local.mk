@@ -85,3 +85,7 @@ SERVER_TESTS += $(mysql_dialect_tests)
 SANITIZER_TESTS += $(mysql_dialect_tests)
 VALGRIND_TESTS += $(mysql_dialect_tests)
 endif
+
+# an older table becomes safe
+SERVER_TESTS += tests/store/upgrade.sh
+EXTRA_DIST += tests/store/upgrade.sh
