@@ -8,6 +8,7 @@ int xo_cmd_init(int argc, char **argv);
 int xo_cmd_prune(int argc, char **argv);
 int xo_cmd_rejected(int argc, char **argv);
 int xo_cmd_replay(int argc, char **argv);
+int xo_cmd_rewind(int argc, char **argv);
 int xo_cmd_seen(int argc, char **argv);
 int xo_cmd_send(int argc, char **argv);
 int xo_cmd_serve(int argc, char **argv);

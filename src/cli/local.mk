@@ -8,6 +8,7 @@ xonce_SOURCES += \
 	src/cli/cmd_prune.c \
 	src/cli/cmd_rejected.c \
 	src/cli/cmd_replay.c \
+	src/cli/cmd_rewind.c \
 	src/cli/cmd_seen.c \
 	src/cli/cmd_send.c \
 	src/cli/cmd_serve.c \

@@ -26,6 +26,7 @@ static const struct {
     {"seen", xo_cmd_seen, "tell whether and when a message was applied"},
     {"rejected", xo_cmd_rejected, "list messages that were given up"},
     {"replay", xo_cmd_replay, "run rejected messages again"},
+    {"rewind", xo_cmd_rewind, "let a group apply messages of a topic again"},
     {"prune", xo_cmd_prune, "delete records that are old enough"},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
