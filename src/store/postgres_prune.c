@@ -20,8 +20,10 @@ static void push_lock(xo_pg_conn *c, PGresult **got)
     const char *v[2] = {"250", idle};
     xo_pg_send settings = {.kind = PG_CONTROL, .n = 2, .v = v};
     xo_pg_send lock = {.kind = PG_CONTROL, .text = LOCK_SQL, .keep = got};
+    /* the oldest first, straight from the index on ctime: the planner, which guesses that few records are covered, would judge and sort all of them for each batch */
     settings.text =
-        "SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)";
+        "SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true), "
+        "set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)";
     (void)snprintf(idle, sizeof(idle), "%d", c->idle_ms > 0 && c->idle_ms < INT32_MAX ? (int)c->idle_ms : 900000);
     xo_pg_push_text(c, PG_CONTROL, "BEGIN ISOLATION LEVEL READ COMMITTED");
     xo_pg_push(c, &settings);
