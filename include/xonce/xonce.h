@@ -183,7 +183,8 @@ XONCE_API xonce_status xonce_store_upgrade(xonce_store *s);
 XONCE_API xonce_status xonce_store_print_schema(const char *uri, void (*fn)(const char *sql, void *arg), void *arg);
 /* Deletes at most max_rows (0 = no bound) records of this group older than keep_ms before the caught-up watermark, in paced small transactions of its own.
    One pruner a database at a time: when another runs, *deleted is 0 and XONCE_E_CONFLICT is returned. XONCE_E_INVALID when keep_ms is below the floor
-   (24 h + handler timeout) or when database and local clock differ by more than 5 min. Without a watermark nothing is deleted. */
+   (24 h, or 6 h where positions of queues are kept, and the handler timeout) or when database and local clock differ by more than 5 min. Without a watermark nothing is deleted. A record that has a
+   place in a queue is deleted only when a row of xonce_settled covers it. prune.unsafe lifts floor and watermark. */
 XONCE_API xonce_status xonce_store_prune(xonce_store *s, int64_t keep_ms, int max_rows, int64_t *deleted);
 /* For loops without a xonce_consumer: says that at this moment everything delivered to this group was settled and nothing older waits in the source.
    Moves the caught-up watermark to the database's now. Pruning counts age from there, never from the wall clock, so an outage forgets nothing. */
