@@ -8,7 +8,7 @@
 
 typedef struct {
     int64_t keep;
-    int dry_run, unsafe_keep, json;
+    int dry_run, print_sql, unsafe_keep, json;
 } options;
 
 static int count(xonce_store *s, const options *o)
@@ -26,6 +26,21 @@ static int count(xonce_store *s, const options *o)
     } else {
         xo_out("%" PRId64 " records could be deleted: those from before %s\n", rows, when);
     }
+    return XO_EXIT_OK;
+}
+
+enum { ROWS_A_STATEMENT = 5000 };
+
+static int print_sql(xonce_store *s, const options *o)
+{
+    xo_buf sql = {0};
+    if (xo_prune_sql(s, o->keep, ROWS_A_STATEMENT, &sql) != XONCE_OK) {
+        xo_buf_free(&sql);
+        return xo_open_failed(NULL);
+    }
+    xo_out("-- Repeat while it deletes rows, one job at a time. It deletes nothing while no consumer of the group runs.\n");
+    xo_buf_str(&sql, ";\n");
+    xo_out_buf(&sql);
     return XO_EXIT_OK;
 }
 
@@ -63,7 +78,7 @@ static int run(const xo_usage *u, const char *store, const char *group, xonce_co
     int rc = xo_store_connect(&s, uri, group, cfg);
     if (rc == XO_GO_ON) {
         o->keep = xo_config_int(cfg, "prune.keep");
-        rc = o->dry_run ? count(s, o) : delete_old(s, o);
+        rc = o->print_sql ? print_sql(s, o) : o->dry_run ? count(s, o) : delete_old(s, o);
         xonce_store_close(s);
     }
     return rc;
@@ -82,13 +97,14 @@ int xo_cmd_prune(int argc, char **argv)
         {"keep", "TIME", XO_ARG_SETTING, &cfg, "prune.keep", 0, 0, "keep records younger than this; default 4d, at least 24h (6h with a RocketMQ cluster) and the handler timeout"},
         {"unsafe-keep", NULL, XO_ARG_SWITCH, &o.unsafe_keep, NULL, 0, 0, "let --keep be shorter than what is safe, and count age from now; only for tests and emergencies"},
         {"dry-run", NULL, XO_ARG_SWITCH, &o.dry_run, NULL, 0, 0, "only count what would be deleted"},
+        {"print-sql", NULL, XO_ARG_SWITCH, &o.print_sql, NULL, 0, 0, "print the statement for a DBA's own job instead"},
         XO_ARG_JSON(&o.json),
         XO_ARG_CONFIG_FILE(&cfg),
         XO_ARG_VERBOSE(&verbose),
     };
     const xo_usage usage = {
         .name = "prune",
-        .synopsis = "--store URI --group GROUP [--keep 4d] [--dry-run] [--json]",
+        .synopsis = "--store URI --group GROUP [--keep 4d] [--dry-run | --print-sql] [--json]",
         .about = "Deletes records of a group that are old enough, in small transactions. Age is counted from the moment up to\n"
                  "which the group had caught up, not from now: after a stop nothing is forgotten that may still come back.",
         .example = "  xonce prune --store sqlite:shop.db --group GID_orders --keep 4d --dry-run",

@@ -165,6 +165,27 @@ xonce_status xonce_store_prune(xonce_store *s, int64_t keep_ms, int max_rows, in
 
 /* ---- counting ---- */
 
+/* A vendor's table without our columns has no places. */
+static xonce_status has_places(xonce_store *s, int *ours)
+{
+    xo_conn *c = NULL;
+    xo_layout layout = {0};
+    xonce_status st = xo_pool_get(s->pool, &c);
+    if (st != XONCE_OK)
+        return st;
+    st = xo_pool_layout(s->pool, c, 1, &layout);
+    xo_pool_put(s->pool, c);
+    *ours = layout.has_ours;
+    return st;
+}
+
+static const char *covered(const xonce_store *s, int ours)
+{
+    if (!ours)
+        return "1 = 1";
+    return s->d->kind == XO_DIALECT_MYSQL ? XO_PRUNE_COVERED("`offset`") : XO_PRUNE_COVERED("\"offset\"");
+}
+
 static int on_count(const xonce_row *r, void *arg)
 {
     *(int64_t *)arg = xonce_row_int(r, 0);
@@ -178,6 +199,34 @@ xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int6
     if (st != XONCE_OK || *before == 0)
         return st;
     xonce_value v[] = {xonce_text(s->group), xonce_int(*before)};
-    return xo_store_query(s, "SELECT COUNT(*) FROM transaction_record WHERE consumer_group = $1 AND ctime < $2", v, 2,
-                          on_count, rows, NULL);
+    xo_buf sql = {0};
+    int ours = 0;
+    st = has_places(s, &ours);
+    xo_buf_printf(&sql, "SELECT COUNT(*) FROM transaction_record r WHERE r.consumer_group = $1 AND r.ctime < $2 AND %s", covered(s, ours));
+    if (st == XONCE_OK)
+        st = xo_buf_status(&sql);
+    if (st == XONCE_OK)
+        st = xo_store_query(s, sql.p, v, 2, on_count, rows, NULL);
+    xo_buf_free(&sql);
+    return st;
+}
+
+/* ---- for a DBA's own job ---- */
+
+xonce_status xo_prune_sql(xonce_store *s, int64_t keep_ms, int rows, xo_buf *out)
+{
+    int ours = 0;
+    xonce_status st = check_keep(s, keep_ms);
+    if (st == XONCE_OK)
+        st = has_places(s, &ours);
+    if (st != XONCE_OK)
+        return st;
+    /* the group has no byte that needs quoting: xo_check_group */
+    xo_buf_printf(out,
+                  "DELETE FROM transaction_record WHERE id IN (SELECT id FROM (SELECT r.id FROM transaction_record r\n"
+                  "  WHERE r.consumer_group = '%s' AND r.ctime < (SELECT w.watermark_ms - %lld FROM xonce_watermark w\n"
+                  "    WHERE w.consumer_group = '%s' AND w.watermark_ms > 0 AND w.updated_ms > %s - %d)\n"
+                  "  AND %s\n  ORDER BY r.ctime LIMIT %d) old)",
+                  s->group, (long long)keep_ms, s->group, s->d->sql_now, (int)XO_WATERMARK_STALE_MS, covered(s, ours), rows);
+    return xo_buf_status(out);
 }

@@ -12,6 +12,9 @@ xonce_status xo_watermark_heartbeat(xonce_store *s, int64_t mark);
  * when nothing may go, the log says why). */
 xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int64_t *before);
 
+/* The statement that deletes up to so many records by the same rules, for a DBA's own job: appended to out, without a semicolon. It reads the watermark itself, and deletes nothing while that is stale. */
+xonce_status xo_prune_sql(xonce_store *s, int64_t keep_ms, int rows, xo_buf *out);
+
 /* ---- between prune.c, watermark.c and schema.c ---- */
 enum { XO_WATERMARK_STALE_MS = 3600 * 1000, XO_CLOCK_OFF_MAX_MS = 5 * 60 * 1000 };
 /* What the database says about now and about the group. */

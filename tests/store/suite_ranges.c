@@ -1,5 +1,6 @@
 /* Settled ranges as memory: what a range covers is a duplicate although its record is gone, and a record goes only when a range covers it. */
 #include "suite.h"
+#include "store/prune.h"
 #include "store/settled.h"
 
 #include <stdio.h>
@@ -159,6 +160,35 @@ START_TEST(a_record_goes_when_a_range_covers_it)
 }
 END_TEST
 
+/* What is printed for a DBA does the same, and nothing when the watermark is stale. */
+START_TEST(the_printed_statement_keeps_the_rules)
+{
+    xonce_store *s = start();
+    xo_buf text = {0};
+    int64_t rows = 0, before = 0;
+    ck_assert_int_eq(run(s, placed("a", 1, 500, 100)), XONCE_FRESH);
+    ck_assert_int_eq(run(s, placed("b", 7, 600, 200)), XONCE_FRESH);
+    ck_assert_int_eq(once(s, "http", "no place"), XONCE_FRESH);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 5, 800, 400);
+    sql("UPDATE transaction_record SET ctime = 1000");
+    ck_assert_msg(xo_prune_sql(s, INT64_C(4) * 86400000, 100, &text) == XONCE_OK, "%s", xonce_error_last()->text);
+    sql(text.p);
+    ck_assert_int_eq(records(), 3); /* there is no watermark */
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    sql("UPDATE xonce_watermark SET updated_ms = updated_ms - 4000000");
+    sql(text.p);
+    ck_assert_int_eq(records(), 3); /* it is stale */
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    ck_assert_int_eq(xo_prune_count(s, INT64_C(4) * 86400000, &rows, &before), XONCE_OK);
+    ck_assert_int_eq(rows, 2);
+    sql(text.p);
+    ck_assert_int_eq(records(), 1);
+    ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM transaction_record WHERE message_id = 'b#GID_a'"), 1); /* not covered */
+    xo_buf_free(&text);
+    xonce_store_close(s);
+}
+END_TEST
+
 /* A message let through by one filter, in a range that another wrote: once that is gone nobody would know it. */
 START_TEST(a_range_of_one_filter_among_several_frees_nothing)
 {
@@ -184,6 +214,7 @@ Suite *suite_ranges(void)
     tcase_add_test(t, only_what_its_filter_let_through);
     tcase_add_test(t, in_a_batch_only_the_covered_one_is_skipped);
     tcase_add_test(t, a_record_goes_when_a_range_covers_it);
+    tcase_add_test(t, the_printed_statement_keeps_the_rules);
     tcase_add_test(t, a_range_of_one_filter_among_several_frees_nothing);
     suite_add_tcase(s, t);
     return s;
