@@ -31,13 +31,18 @@ step() {
 tests() { "$MAKE" -C "$1" -k check TESTS="$2"; }
 tests_with_servers() { "$with_servers" "$MAKE" -C "$1" -k check TESTS="$2"; }
 
-# sanitized NAME SANITIZERS LIST: a build of its own, and its tests
+# sanitized NAME SANITIZERS LIST: a build of its own, and its tests: side by side, as most of them wait, but for those that share the databases
 sanitized() {
     local name=$1 dir=$build/$1 which=$2 list=$3
     mkdir -p "$dir"
     step "$name-configure" env -C "$dir" "$src/configure" -q --disable-shared --enable-sanitizers="$which" CFLAGS='-g -O1' || return
     step "$name-build" "$MAKE" -C "$dir" -j2 all || return
-    step "$name-tests" tests_with_servers "$dir" "$list"
+    local test shared="" others=""
+    for test in $list; do
+        case " $SERVER_TESTS " in *" $test "*) shared+=" $test" ;; *) others+=" $test" ;; esac
+    done
+    [ -z "$others" ] || step "$name-tests" "$MAKE" -C "$dir" -j4 -k check TESTS="$others"
+    [ -z "$shared" ] || step "$name-databases" tests_with_servers "$dir" "$shared"
 }
 
 lane_databases() {
