@@ -93,6 +93,8 @@ void xonce_message_free(xonce_message *m)
     free(m->handle);
     free(m->uniq);
     free(m->refuse);
+    free(m->copy_topic);
+    free(m->copy_broker);
     free(m);
 }
 
@@ -210,6 +212,14 @@ static xonce_status copy_rest(xonce_message *c, const xonce_message *m)
     if (rc == XONCE_OK) {
         rc = copy_text(&c->refuse, m->refuse);
     }
+    if (rc == XONCE_OK) {
+        rc = copy_text(&c->copy_topic, m->copy_topic);
+    }
+    if (rc == XONCE_OK) {
+        rc = copy_text(&c->copy_broker, m->copy_broker);
+    }
+    c->copy_queue = m->copy_queue;
+    c->copy_store_time = m->copy_store_time;
     c->store_time = m->store_time;
     c->log_offset = m->log_offset;
     c->attempt = m->attempt;

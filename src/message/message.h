@@ -33,6 +33,9 @@ struct xonce_message {
     uint64_t mark;                /* the source's own: which of its queues it came from, and which time that was assigned */
     int64_t copy_offset;          /* where this copy stands, when that is not where the original stood (a redelivery through a retry topic); else -1 */
     int64_t copy_log_offset;
+    char *copy_topic, *copy_broker; /* of a copy out of a retry queue: that queue, whose ranges say whether this copy is settled; NULL for what came out of its own topic */
+    int32_t copy_queue;
+    int64_t copy_store_time;
     int failed, rejected;         /* set by the consumer before it is settled: its handler failed in this delivery; it stands in xonce_rejected */
     struct xonce_message *next;   /* for queues of the library's; the holder's */
 };

@@ -7,6 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Where a delivery stood. A copy out of a retry queue is judged by that queue: its original's place was settled by the very send-back that made the copy. */
+typedef struct {
+    const char *topic, *broker;
+    int32_t queue;
+    int64_t offset, store_time, log_offset;
+} place;
+
+static place place_of(const xonce_message *m)
+{
+    if (m->copy_topic) {
+        return (place){m->copy_topic, m->copy_broker, m->copy_queue, m->copy_offset, m->copy_store_time, m->copy_log_offset};
+    }
+    return (place){m->topic, m->broker, m->queue, m->offset, m->store_time, m->log_offset};
+}
+
 typedef struct {
     const char *topic;
     xo_claimant **set;
@@ -15,16 +30,22 @@ typedef struct {
 } looking;
 
 /* Only what came from a queue with physical offsets can be judged by its place. */
-static int has_place(const xo_claimant *cl)
+static int has_place(const xo_claimant *cl, place *p)
 {
-    const xonce_message *m = cl->m;
-    return cl->state == XO_CLAIM_FRESH && m->log_offset >= 0 && m->store_time >= 0 && m->offset >= 0 && m->queue >= 0 && m->broker[0];
+    *p = place_of(cl->m);
+    return cl->state == XO_CLAIM_FRESH && p->log_offset >= 0 && p->store_time >= 0 && p->offset >= 0 && p->queue >= 0 && p->broker[0];
 }
 
-/* topic_name, broker_name, queue_id, first_offset, next_offset, last_store_time, last_log_offset, tags */
+static int is_of(const xo_claimant *cl, const char *topic, place *p)
+{
+    return has_place(cl, p) && strcmp(p->topic, topic) == 0;
+}
+
+/* broker_name, queue_id, first_offset, next_offset, last_store_time, last_log_offset, tags */
 static int on_range(const xonce_row *r, void *arg)
 {
     looking *l = arg;
+    place p;
     xo_range range = {.tags = (char *)(uintptr_t)xonce_row_text(r, 6),
                       .first = xonce_row_int(r, 2),
                       .next = xonce_row_int(r, 3),
@@ -34,9 +55,8 @@ static int on_range(const xonce_row *r, void *arg)
     int64_t queue = xonce_row_int(r, 1);
     for (size_t i = 0; i < l->n; i++) {
         xo_claimant *cl = l->set[i];
-        const xonce_message *m = cl->m;
-        if (has_place(cl) && m->queue == queue && strcmp(m->broker, broker) == 0 && strcmp(m->topic, l->topic) == 0 &&
-            xo_ranges_cover(&range, 1, m->offset, m->store_time, m->log_offset, xonce_message_property(m, "TAGS"))) {
+        if (is_of(cl, l->topic, &p) && p.queue == queue && strcmp(p.broker, broker) == 0 &&
+            xo_ranges_cover(&range, 1, p.offset, p.store_time, p.log_offset, xonce_message_property(cl->m, "TAGS"))) {
             cl->state = XO_CLAIM_COVERED;
             l->hits++;
         }
@@ -53,10 +73,10 @@ static xonce_status look(xonce_store *s, xo_conn *c, looking *l)
     int owned = 0;
     int64_t low = INT64_MAX, high = -1;
     for (size_t i = 0; i < l->n; i++) {
-        const xonce_message *m = l->set[i]->m;
-        if (has_place(l->set[i]) && strcmp(m->topic, l->topic) == 0) {
-            low = m->offset < low ? m->offset : low;
-            high = m->offset > high ? m->offset : high;
+        place p;
+        if (is_of(l->set[i], l->topic, &p)) {
+            low = p.offset < low ? p.offset : low;
+            high = p.offset > high ? p.offset : high;
         }
     }
     xonce_value v[] = {xonce_text(s->group), xonce_text(l->topic), xonce_int(low), xonce_int(high)};
@@ -75,13 +95,13 @@ xonce_status xo_claim_covered(xonce_store *s, xo_conn *c, xo_claimant **set, siz
     looking l = {.set = set, .n = n};
     xonce_status st = XONCE_OK;
     for (size_t i = 0; st == XONCE_OK && i < n; i++) {
-        const char *topic = set[i]->m->topic;
-        int seen = !has_place(set[i]);
+        place p, other;
+        int seen = !has_place(set[i], &p);
         for (size_t k = 0; !seen && k < i; k++) {
-            seen = has_place(set[k]) && strcmp(set[k]->m->topic, topic) == 0;
+            seen = is_of(set[k], p.topic, &other);
         }
         if (!seen) {
-            l.topic = topic;
+            l.topic = p.topic;
             st = look(s, c, &l);
         }
     }

@@ -102,6 +102,35 @@ START_TEST(only_what_its_filter_let_through)
 }
 END_TEST
 
+/* A copy out of the retry queue: its original lies in a range because it was sent back, and only the retry queue's own range says that the copy is settled. */
+static xonce_message *retried(const char *id, int64_t copy_offset)
+{
+    xonce_message *m = placed(id, 3, 500, 100);
+    m->copy_topic = xo_strdup("%RETRY%GID_a");
+    m->copy_broker = xo_strdup("b2");
+    m->copy_queue = 0;
+    m->copy_offset = copy_offset;
+    m->copy_store_time = 5000;
+    m->copy_log_offset = 9000;
+    return m;
+}
+
+START_TEST(a_retried_message_is_judged_by_its_copy)
+{
+    xonce_store *s = start();
+    save_range(s, "orders", "b", 1, 0, "*", 0, 10, 1000, 5000);
+    save_range(s, "%RETRY%GID_a", "b2", 0, 0, "*", 0, 7, 6000, 10000);
+    ck_assert_int_eq(run(s, retried("sent back", 7)), XONCE_FRESH);
+    ck_assert_int_eq(run(s, retried("settled", 6)), XONCE_DUPLICATE);
+    ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM transaction_record WHERE topic_name = 'orders' AND queue_id = 1"), 1); /* the record has the original's place */
+    xonce_message *m = retried("copied", 6), *copy = NULL;
+    ck_assert_int_eq(xonce_message_copy(&copy, m), XONCE_OK);
+    xonce_message_free(m);
+    ck_assert_int_eq(run(s, copy), XONCE_DUPLICATE);
+    xonce_store_close(s);
+}
+END_TEST
+
 /* One of a batch is covered: the others are applied, its twin is a duplicate too. */
 START_TEST(in_a_batch_only_the_covered_one_is_skipped)
 {
@@ -212,6 +241,7 @@ Suite *suite_ranges(void)
     tcase_add_test(t, what_a_range_covers_is_a_duplicate);
     tcase_add_test(t, only_its_own_queue);
     tcase_add_test(t, only_what_its_filter_let_through);
+    tcase_add_test(t, a_retried_message_is_judged_by_its_copy);
     tcase_add_test(t, in_a_batch_only_the_covered_one_is_skipped);
     tcase_add_test(t, a_record_goes_when_a_range_covers_it);
     tcase_add_test(t, the_printed_statement_keeps_the_rules);

@@ -95,7 +95,11 @@ static xonce_status take_retried(xo_unpacked *u, const xo_record *r, const char 
     if (st != XONCE_OK) {
         return st;
     }
-    int known = xo_origin_known(r, m);
+    m->copy_topic = xo_strdup(u->topic);
+    m->copy_broker = xo_strdup(u->broker);
+    m->copy_queue = r->queue;
+    m->copy_store_time = r->store_time;
+    int known = m->copy_topic && m->copy_broker ? xo_origin_known(r, m) : -1;
     if (known < 0) {
         xonce_message_free(m);
         return xo_nomem();
