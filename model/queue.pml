@@ -13,7 +13,7 @@
 #define CUTS 0     /* history changes: 0 or 1 */
 #endif
 #ifndef ROWS
-#define ROWS 4     /* generations */
+#define ROWS 6     /* generations */
 #endif
 #define IDS (2 * N)
 #define NONE 15
@@ -60,34 +60,35 @@ range row[ROWS];
 #define INSIDE(r, o) (r.first <= (o) && (o) < r.next)
 #define COVERS(r, m) (INSIDE(r, OFFSET(m)) && OLD_TIME(r, m) && OLD_PLACE(r, m))
 /* by any row */
-#define COVERED(m) ((rows > 0 && COVERS(row[0], m)) || (rows > 1 && COVERS(row[1], m)) || (rows > 2 && COVERS(row[2], m)) || (rows > 3 && COVERS(row[3], m)))
+#define COVERED(m) ((rows > 0 && COVERS(row[0], m)) || (rows > 1 && COVERS(row[1], m)) || (rows > 2 && COVERS(row[2], m)) || (rows > 3 && COVERS(row[3], m)) || \
+                    (rows > 4 && COVERS(row[4], m)) || (rows > 5 && COVERS(row[5], m)))
 
 #define RAISE(into, by) into = ((by) > (into) -> (by) : (into))
 
 /* The effects of m are committed. */
-inline apply(m, x) {
-    assert(!HAS(applied, m)); /* at most once */
+inline apply(which, i) {
+    assert(!HAS(applied, which)); /* at most once */
 #ifdef IN_ORDER
-    x = 0;
+    i = 0;
     do
-    :: STORED(m) && x < OFFSET(m) -> assert(HAS(applied, AT(x, history))); x++
+    :: STORED(which) && i < OFFSET(which) -> assert(HAS(applied, AT(i, history))); i++
     :: else -> break
     od;
-    x = 0;
+    i = 0;
 #endif
-    ADD(applied, m)
+    ADD(applied, which)
 }
 
 /* The first offset whose message was not stored before the youngest known store time: what may be of another history stands behind it. Real ones look back ten minutes further: see place(). */
-inline search(at, g) {
-    at = 0;
-    g = rows;
+inline search(found, young) {
+    found = 0;
+    young = rows;
     do
-    :: g > 0 && row[g - 1].time == 0 -> g--
+    :: young > 0 && row[young - 1].time == 0 -> young--
     :: else -> break
     od;
     do
-    :: g > 0 && at < max && TIME(AT(at, history)) < row[g - 1].time -> at++
+    :: young > 0 && found < max && TIME(AT(found, history)) < row[young - 1].time -> found++
     :: else -> break
     od
 }
@@ -105,7 +106,6 @@ proctype Broker() {
            od;
 #endif
            max = cut }
-    :: atomic { cuts > 0 -> cuts-- } /* it does not come */
     :: atomic { history && max < N -> max++ }
     :: timeout -> break
     od;

@@ -29,8 +29,13 @@ byte crashes = CRASHES, moves = MOVES, backs = BACKS;
 
 /* The retry queue: message of each copy; up to where the database has it settled, and what a broker was told of that. */
 byte copy[COPIES];
-byte copies = 0, copies_next = 0, copies_told = 0;
-short sending = 0; /* rolled back, the send-back not yet made */
+byte copies = 0, copies_next = 0;
+#ifdef BROKER_FIRST
+byte copies_told = 0;
+#else
+#define copies_told copies_next /* told after that, at once or later: pruners that know it at once do the worst */
+#endif
+int sending = 0; /* rolled back, the send-back not yet made: by the first member, and from 8 on by the second */
 #ifdef COPY_ROW
 short by_copy = 0; /* rows written for a copy; its number */
 byte copy_of[IDS];
@@ -51,25 +56,26 @@ inline save(g, f, n, t, p, ok) {
     :: g >= rows -> assert(g == rows && g < ROWS); rows++; row[g].first = f; row[g].next = n; row[g].time = t; row[g].place = p
     :: else ->
         if
-#ifdef BRIDGE
-        :: n > row[g].next ->
-#else
         :: n > row[g].next && f <= row[g].next ->
-#endif
             row[g].next = n; RAISE(row[g].time, t); RAISE(row[g].place, p)
         :: else ->
             ok = row[g].next >= n
-#ifdef MAXIMA
+#ifdef RAISED_ALONE
             ; RAISE(row[g].time, t); RAISE(row[g].place, p)
 #endif
         fi
     fi
 }
 
+#ifdef GAPS
+#define PASSES(o) (settled >> (o))
+#else
+#define PASSES(o) HAS(settled, o)
+#endif
 /* The settled prefix moves. Before it enters another history, what is behind it is saved. */
 inline advance() {
     do
-    :: from < to && HAS(settled, from) && !(from == opens && changed) ->
+    :: from < to && PASSES(from) && !(from == opens && changed) ->
         if
         :: from == opens ->
 #ifdef TRUNCATE
@@ -86,9 +92,6 @@ inline advance() {
         if
         :: from > next -> next = from; RAISE(time, TIME(x)); RAISE(place, PLACE(x)); changed = 1
         :: else
-#ifdef MAXIMA
-            -> if :: TIME(x) > time -> time = TIME(x); RAISE(place, PLACE(x)); changed = 1 :: else fi
-#endif
         fi
     :: else -> break
     od;
@@ -128,8 +131,29 @@ inline forget_queue() {
     gen = 0; first = 0; next = 0; time = 0; place = 0
 }
 
+inline put_down() { hand = IDLE; c = NONE; m = 0; mine = 0 }
+#ifdef OLD_MARK
+#define TELLS (c != NONE || (state == RUN && from <= OFFSET(m) && OFFSET(m) < to))
+#else
+#define TELLS (c != NONE || mine)
+#endif
+/* Settled in memory; for another step nobody could tell whether a crash came before it or behind it, and what is in hand while its queue starts anew sleeps elsewhere. */
+inline done() {
+    if
+    :: c != NONE -> ADD(taken, c)
+    :: c == NONE && TELLS ->
+        ADD(settled, OFFSET(m));
+#ifdef RAISED_ALONE
+        RAISE(time, TIME(m)); RAISE(place, PLACE(m)); changed = 1;
+#endif
+        advance()
+    :: else
+    fi;
+    put_down()
+}
+
 mtype = { DOWN, AGAIN, READY, RUN };                    /* of the queue at a member */
-mtype = { IDLE, HAVE, CLAIMED, FRESH, BACK, DONE };     /* of the message in a worker's hand */
+mtype = { IDLE, HAVE, CLAIMED, FRESH, LATER, BACK };     /* of the message in a worker's hand */
 
 /* The message at offset o waits in the buffer of this member, and may be taken. */
 #define UNSETTLED(o) (from <= (o) && (o) < to && !HAS(settled, o))
@@ -140,7 +164,7 @@ mtype = { IDLE, HAVE, CLAIMED, FRESH, BACK, DONE };     /* of the message in a w
 #endif
 #define ANY_WAITS (UNSETTLED(0) || UNSETTLED(1) || UNSETTLED(2) || UNSETTLED(3))
 
-proctype Member() {
+proctype Member(byte me) {
     mtype state = DOWN, hand = IDLE;
     bit seen = 0;                           /* the history of its connection */
     byte from = 0, to = 0, settled = 0;     /* read up to `to`, all settled before `from`; what is settled behind it */
@@ -177,7 +201,9 @@ proctype Member() {
                :: else ->
 #endif
                    if
+#ifndef RAISED_ALONE
                    :: opens == NONE && first <= to && to < next -> opens = to /* inside, but newer */
+#endif
                    :: else
                    fi
                fi;
@@ -202,8 +228,6 @@ proctype Member() {
            x = 0 }
 #ifdef BROKER_FIRST
     :: d_step { HAS(taken, copies_told) && copies_told < copies -> copies_told++ }
-#else
-    :: d_step { HAS(taken, copies_told) && copies_told < copies_next -> copies_told++ }
 #endif
     /* ---- a message ---- */
     :: atomic { hand == IDLE && state == RUN && from < to && ANY_WAITS ->
@@ -225,63 +249,62 @@ proctype Member() {
 #ifdef RANGE_FIRST
     :: d_step { hand == HAVE ->
            if
-           :: (c == NONE && COVERED(m)) || (c != NONE && COPY_COVERED(c)) -> hand = DONE
+           :: (c == NONE && COVERED(m)) || (c != NONE && COPY_COVERED(c)) -> done()
            :: else -> hand = CLAIMED
            fi }
     :: d_step { hand == CLAIMED && !HAS(open, m) ->
            if
-           :: HAS(record, m) -> assert(HAS(applied, m)); hand = DONE
+           :: HAS(record, m) -> assert(HAS(applied, m)); done()
            :: else -> ADD(open, m); hand = FRESH
            fi }
 #else
+#ifdef NO_CLAIM
+    :: d_step { hand == HAVE -> hand = CLAIMED }
+#endif
     :: d_step { hand == HAVE && !HAS(open, m) -> /* the key of an open claim is waited for */
            if
-           :: HAS(record, m) -> assert(HAS(applied, m)); hand = DONE
-           :: else -> ADD(open, m); hand = CLAIMED
+           :: HAS(record, m) -> assert(HAS(applied, m)); done()
+           :: else ->
+               ADD(open, m); hand = CLAIMED
+#ifdef SETTLED_EARLY
+               ; if :: c == NONE && mine -> ADD(settled, OFFSET(m)); advance() :: else fi
+#endif
            fi }
     :: d_step { hand == CLAIMED ->
            if
 #ifndef NO_RANGE
-           :: (c == NONE && COVERED(m)) || (c != NONE && COPY_COVERED(c)) -> DEL(open, m); hand = DONE
+           :: (c == NONE && COVERED(m)) || (c != NONE && COPY_COVERED(c)) -> DEL(open, m); done()
 #endif
            :: else -> hand = FRESH
            fi }
 #endif
     :: d_step { hand == FRESH -> /* COMMIT */
            apply(m, x);
+#ifdef ROW_LATER
+           hand = LATER }
+    :: d_step { hand == LATER ->
+#endif
            ADD(record, m); DEL(open, m);
 #ifdef COPY_ROW
            if :: c != NONE -> ADD(by_copy, m); copy_of[m] = c :: else fi;
 #endif
-           hand = DONE }
+           done() }
 #if !defined(ORDERED) || defined(SEND_BACK)
     :: d_step { hand == FRESH && backs > 0 -> /* the handler asks for redelivery: rolled back */
-           backs--; DEL(open, m); ADD(sending, m); hand = BACK }
+           backs--; DEL(open, m); ADD(sending, m + 8 * me); hand = BACK }
     :: atomic { hand == BACK ->
-           copy[copies] = m; copies++; DEL(sending, m);
+           copy[copies] = m; copies++; DEL(sending, m + 8 * me);
            if
-           :: hand = DONE
+           :: done()
            :: hand = HAVE /* the answer is lost: run again here */
            fi }
 #endif
-    :: d_step { hand == DONE ->
-           if
-           :: c != NONE -> ADD(taken, c)
-#ifdef OLD_MARK
-           :: c == NONE && state == RUN && from <= OFFSET(m) && OFFSET(m) < to -> ADD(settled, OFFSET(m)); advance()
-#else
-           :: c == NONE && mine -> ADD(settled, OFFSET(m)); advance()
-#endif
-           :: else
-           fi;
-           hand = IDLE; c = NONE; m = 0; mine = 0 }
     /* ---- the end ---- */
     :: d_step { crashes > 0 && state != DOWN ->
            crashes--;
-           if :: hand == CLAIMED || hand == FRESH -> DEL(open, m) :: else fi;
-           if :: hand == BACK -> DEL(sending, m) :: else fi;
-           hand = IDLE; c = NONE; m = 0;
-           forget_queue() }
+           if :: hand == CLAIMED || hand == FRESH || hand == LATER -> DEL(open, m) :: else fi;
+           if :: hand == BACK -> DEL(sending, m + 8 * me) :: else fi;
+           put_down(); forget_queue() }
     od
 }
 
@@ -298,7 +321,7 @@ proctype Member() {
 #elif defined(SLOW_SENDER)
 #define QUIET(m) (copies_told == copies)
 #else
-#define QUIET(m) (copies_told == copies && !HAS(sending, m))
+#define QUIET(m) (copies_told == copies && !HAS(sending, m) && !HAS(sending, m + 8))
 #endif
 #define GO(m) HAS(record, m) && MAY_GO(m) && QUIET(m) -> DEL(record, m)
 proctype Pruner() {
@@ -319,7 +342,7 @@ proctype Pruner() {
 init {
     atomic {
         byte k = 0;
-        do :: k < MEMBERS -> run Member(); k++ :: else -> break od;
+        do :: k < MEMBERS -> run Member(k); k++ :: else -> break od;
         k = 0;
         run Pruner();
         run Broker()
