@@ -423,6 +423,8 @@ START_TEST(prunes_its_own_old_rows)
 {
     xo_conn *c = open_db(3000), *holder = open_db(1000);
     xo_buf fill = {0};
+    raw("CREATE TABLE IF NOT EXISTS xonce_settled (consumer_group VARBINARY(128), topic_name VARBINARY(255), broker_name VARBINARY(255), queue_id INT, tags BLOB, first_offset BIGINT,"
+        " next_offset BIGINT, last_store_time BIGINT, last_log_offset BIGINT)");
     xo_buf_str(&fill, "INSERT INTO transaction_record (consumer_group, message_id, ctime, queue_id, `offset`) VALUES ");
     for (int i = 1; i <= 3000; i++)
         xo_buf_printf(&fill, "%s('%c', 'm%d', %d, 0, 0)", i > 1 ? "," : "", i % 2 ? 'g' : 'h', i, i);

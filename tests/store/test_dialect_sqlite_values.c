@@ -335,6 +335,8 @@ END_TEST
 
 START_TEST(prune_takes_the_oldest_of_its_group)
 {
+    raw("CREATE TABLE xonce_settled (consumer_group TEXT, topic_name TEXT, broker_name TEXT, queue_id INTEGER, tags TEXT,"
+        " first_offset INTEGER, next_offset INTEGER, last_store_time INTEGER, last_log_offset INTEGER)");
     raw(OUR_TABLE "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)"
                   " INSERT INTO transaction_record (consumer_group, message_id, topic_name, ctime, queue_id, "
                   "\"offset\", broker_name)"
