@@ -34,6 +34,17 @@ static xo_rmq_queue *queue_of(const xo_pull *p)
     return wanted ? q : NULL;
 }
 
+/* Under the lock. The queue that the pull asked for, as it is by now; NULL when it is not ours any more. */
+static xo_rmq_queue *same_queue(const xo_pull *p)
+{
+    for (xo_rmq_queue *q = p->s->queues; q && !p->s->stopping; q = q->next) {
+        if (q->id == p->id && q->state != XO_Q_LEAVING && strcmp(q->wire, p->wire) == 0 && strcmp(q->broker, p->broker) == 0) {
+            return q;
+        }
+    }
+    return NULL;
+}
+
 static void pause_queue(xo_rmq_queue *q, int64_t ms)
 {
     q->pull_due = xo_mono_ms() + ms;
@@ -306,14 +317,18 @@ static xonce_status moved(xo_pull *p, const xo_command *a)
     }
     int beyond = (b.max >= 0 && p->offset > b.max) || !strcmp(remark, "OFFSET_OVERFLOW_BADLY") || !strcmp(remark, "NO_MESSAGE_IN_QUEUE") ||
                  !strcmp(remark, "NO_MATCHED_LOGIC_QUEUE");
+    int reset = !strcmp(remark, "OFFSET_RESET");
     pthread_mutex_lock(&s->lock);
     xo_rmq_queue *q = queue_of(p);
+    if (!q && reset) { /* said once only, and perhaps to a pull of before the queue's last start: it is the queue's all the same */
+        q = same_queue(p);
+    }
     if (q) {
         s->counts.answers++;
         q->empty = 0;
-        if (p->node) {
+        if (p->node && !reset) {
             q->node = 0; /* a slave that lags, or starts its queues elsewhere: the master knows */
-        } else if (!strcmp(remark, "OFFSET_RESET")) {
+        } else if (reset) {
             q->seek = b.next;
             what = "an operator has reset its offset";
         } else if (beyond) {
