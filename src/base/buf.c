@@ -66,6 +66,17 @@ void xo_buf_printf(xo_buf *b, const char *fmt, ...)
     va_end(again);
 }
 
+void xo_buf_fill_in(xo_buf *b, const char *text, char mark, const char *with)
+{
+    for (; *text; text++) {
+        if (*text == mark) {
+            xo_buf_str(b, with);
+        } else {
+            xo_buf_char(b, *text);
+        }
+    }
+}
+
 void xo_buf_reset(xo_buf *b)
 {
     b->len = 0;

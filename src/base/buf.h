@@ -12,6 +12,7 @@ void xo_buf_add(xo_buf *b, const void *p, size_t n);
 void xo_buf_str(xo_buf *b, const char *s);
 void xo_buf_char(xo_buf *b, char c);
 void xo_buf_printf(xo_buf *b, const char *fmt, ...) XO_PRINTF(2, 3);
+void xo_buf_fill_in(xo_buf *b, const char *text, char mark, const char *with); /* text, with `with` in the place of each mark */
 void xo_buf_reset(xo_buf *b);            /* empty, memory kept, failure cleared */
 void xo_buf_free(xo_buf *b);
 char *xo_buf_take(xo_buf *b);            /* the text, now the caller's ("" when empty); NULL when failed. b is empty after */

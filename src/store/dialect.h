@@ -71,10 +71,13 @@ typedef struct {
 
 typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD, XO_RENEW_GUARD } xo_savepoint_op;
 
-/* The condition under which record r of a source with offsets may go at all: a range of xonce_settled remembers it for good. Where the topic was read with several filters only a range of
-   all tags does: which filter let this message through is not known any more. quoted_offset: the column's name as the engine writes it. */
-#define XO_PRUNE_COVERED(quoted_offset)                                                                                                                          \
-    "(r.log_offset IS NULL OR EXISTS (SELECT 1 FROM xonce_settled s WHERE s.consumer_group = r.consumer_group AND s.topic_name = r.topic_name"                    \
+/* The condition under which record r may go at all, once it is older than `before` (the statement's own text for that time).
+   One that has a place: a range of xonce_settled remembers it for good. Where the topic was read with several filters only a range of all tags does: which filter let this message through is not
+   known any more. One without (HTTP, the vendor's, a copy by somebody's fallback): by age alone; but where positions are kept an operator can bring back whatever the broker still stores, so it
+   stays 4 days longer, which is a broker's retention and a day. quoted_offset: the column's name as the engine writes it. */
+#define XO_PRUNE_COVERED(quoted_offset, before)                                                                                                                  \
+    "((r.log_offset IS NULL AND (r.ctime < " before " - 345600000 OR NOT EXISTS (SELECT 1 FROM xonce_settled g WHERE g.consumer_group = r.consumer_group)))"     \
+    " OR EXISTS (SELECT 1 FROM xonce_settled s WHERE s.consumer_group = r.consumer_group AND s.topic_name = r.topic_name"                                        \
     " AND s.broker_name = r.broker_name AND s.queue_id = r.queue_id AND s.first_offset <= r." quoted_offset " AND s.next_offset > r." quoted_offset               \
     " AND s.last_store_time >= r.store_time AND s.last_log_offset >= r.log_offset AND (s.tags = '*' OR NOT EXISTS (SELECT 1 FROM xonce_settled o"                 \
     " WHERE o.consumer_group = s.consumer_group AND o.topic_name = s.topic_name AND o.tags <> s.tags))))"

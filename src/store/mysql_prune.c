@@ -112,16 +112,16 @@ static int by_id(const void *a, const void *b)
 
 static xonce_status find_old(xo_my *m, const char *group, int64_t before_ms, int limit, ids *out)
 {
-    xonce_value v[] = {text_value(group), xonce_int(before_ms), xonce_int(limit)};
+    xonce_value v[] = {text_value(group), xonce_int(before_ms), xonce_int(before_ms), xonce_int(limit)};
     xonce_status st = XONCE_OK;
     for (int again = 1; again;) {
         xo_buf b = {0};
         again = m->own_columns;
         xo_buf_printf(&b, "SELECT r.id FROM %s r WHERE r.consumer_group = ? AND r.ctime < ? AND %s ORDER BY r.ctime LIMIT ?%s", m->table,
-                      m->own_columns ? XO_PRUNE_COVERED("`offset`") : "1 = 1", m->skip_locked ? " FOR UPDATE SKIP LOCKED" : "");
+                      m->own_columns ? XO_PRUNE_COVERED("`offset`", "?") : "r.ctime < ?", m->skip_locked ? " FOR UPDATE SKIP LOCKED" : "");
         st = xo_buf_status(&b);
         if (st == XONCE_OK)
-            st = run_own(m, XO_MY_OWN(OP_OLD, 1 + (size_t)m->own_columns), b.p, v, 3, take_id, out, NULL);
+            st = run_own(m, XO_MY_OWN(OP_OLD, 1 + (size_t)m->own_columns), b.p, v, 4, take_id, out, NULL);
         xo_buf_free(&b);
         again = again && st != XONCE_OK && xonce_error_last()->native == XO_ER_BAD_FIELD;
         if (again) /* a vendor's table, without our columns: its records have no place to be known by */

@@ -126,7 +126,7 @@ xonce_status xo_pg_prune_some(xo_conn *x, const char *group, int64_t before_ms, 
         sql = xo_printf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %s r WHERE consumer_group = $1 AND "
                         "ctime < $2::bigint AND %s ORDER BY ctime "
                         "LIMIT $3::int FOR UPDATE OF r SKIP LOCKED)) AND consumer_group = $1 AND ctime < $2::bigint",
-                        c->table, c->table, c->layout.has_ours ? XO_PRUNE_COVERED("\"offset\"") : "true");
+                        c->table, c->table, c->layout.has_ours ? XO_PRUNE_COVERED("\"offset\"", "$2::bigint") : "true");
         st = sql ? delete_and_go_on(c, sql, group, before_ms, limit, deleted) : xo_nomem();
         free(sql);
     }

@@ -33,7 +33,7 @@ static xonce_status check_keep(xonce_store *s, int64_t keep_ms)
     xo_format_duration(keep_ms < 0 ? 0 : keep_ms, keep, sizeof keep);
     xo_format_duration(floor, least, sizeof least);
     if (xo_config_int(s->cfg, "prune.unsafe")) {
-        xo_log(XO_WARN, "store", "prune: keep is %s, less than the safe %s: what comes back later is applied again (prune.unsafe)", keep, least);
+        xo_log(XO_INFO, "store", "prune: keep is %s, less than the safe %s: what comes back later is applied again (prune.unsafe)", keep, least);
         return XONCE_OK;
     }
     return xo_fail(XONCE_E_INVALID,
@@ -179,11 +179,13 @@ static xonce_status has_places(xonce_store *s, int *ours)
     return st;
 }
 
-static const char *covered(const xonce_store *s, int ours)
+/* before: the text of the time before which records are old. */
+static void add_covered(xo_buf *sql, const xonce_store *s, int ours, const char *before)
 {
-    if (!ours)
-        return "1 = 1";
-    return s->d->kind == XO_DIALECT_MYSQL ? XO_PRUNE_COVERED("`offset`") : XO_PRUNE_COVERED("\"offset\"");
+    if (ours)
+        xo_buf_fill_in(sql, s->d->kind == XO_DIALECT_MYSQL ? XO_PRUNE_COVERED("`offset`", "@") : XO_PRUNE_COVERED("\"offset\"", "@"), '@', before);
+    else
+        xo_buf_str(sql, "1 = 1");
 }
 
 static int on_count(const xonce_row *r, void *arg)
@@ -202,7 +204,8 @@ xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int6
     xo_buf sql = {0};
     int ours = 0;
     st = has_places(s, &ours);
-    xo_buf_printf(&sql, "SELECT COUNT(*) FROM transaction_record r WHERE r.consumer_group = $1 AND r.ctime < $2 AND %s", covered(s, ours));
+    xo_buf_str(&sql, "SELECT COUNT(*) FROM transaction_record r WHERE r.consumer_group = $1 AND r.ctime < $2 AND ");
+    add_covered(&sql, s, ours, "$2");
     if (st == XONCE_OK)
         st = xo_buf_status(&sql);
     if (st == XONCE_OK)
@@ -222,11 +225,16 @@ xonce_status xo_prune_sql(xonce_store *s, int64_t keep_ms, int rows, xo_buf *out
     if (st != XONCE_OK)
         return st;
     /* the group has no byte that needs quoting: xo_check_group */
-    xo_buf_printf(out,
-                  "DELETE FROM transaction_record WHERE id IN (SELECT id FROM (SELECT r.id FROM transaction_record r\n"
-                  "  WHERE r.consumer_group = '%s' AND r.ctime < (SELECT w.watermark_ms - %lld FROM xonce_watermark w\n"
-                  "    WHERE w.consumer_group = '%s' AND w.watermark_ms > 0 AND w.updated_ms > %s - %d)\n"
-                  "  AND %s\n  ORDER BY r.ctime LIMIT %d) old)",
-                  s->group, (long long)keep_ms, s->group, s->d->sql_now, (int)XO_WATERMARK_STALE_MS, covered(s, ours), rows);
-    return xo_buf_status(out);
+    xo_buf before = {0};
+    xo_buf_printf(&before, "(SELECT w.watermark_ms - %lld FROM xonce_watermark w WHERE w.consumer_group = '%s' AND w.watermark_ms > 0 AND w.updated_ms > %s - %d)", (long long)keep_ms, s->group,
+                  s->d->sql_now, (int)XO_WATERMARK_STALE_MS);
+    st = xo_buf_status(&before);
+    if (st == XONCE_OK) {
+        xo_buf_printf(out, "DELETE FROM transaction_record WHERE id IN (SELECT id FROM (SELECT r.id FROM transaction_record r\n  WHERE r.consumer_group = '%s' AND r.ctime < %s\n  AND ", s->group, before.p);
+        add_covered(out, s, ours, before.p);
+        xo_buf_printf(out, "\n  ORDER BY r.ctime LIMIT %d) old)", rows);
+        st = xo_buf_status(out);
+    }
+    xo_buf_free(&before);
+    return st;
 }

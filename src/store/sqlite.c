@@ -591,7 +591,7 @@ static xonce_status lite_prune_some(xo_conn *conn, const char *group, int64_t be
 {
     static const char sql[] =
         "DELETE FROM transaction_record WHERE rowid IN"
-        " (SELECT r.rowid FROM transaction_record r WHERE r.consumer_group = ?1 AND r.ctime < ?2 AND " XO_PRUNE_COVERED("\"offset\"") " ORDER BY r.ctime LIMIT ?3)";
+        " (SELECT r.rowid FROM transaction_record r WHERE r.consumer_group = ?1 AND r.ctime < ?2 AND " XO_PRUNE_COVERED("\"offset\"", "?2") " ORDER BY r.ctime LIMIT ?3)";
     static const char plain[] =
         "DELETE FROM transaction_record WHERE rowid IN"
         " (SELECT rowid FROM transaction_record WHERE consumer_group = ?1 AND ctime < ?2 ORDER BY ctime LIMIT ?3)";

@@ -37,12 +37,7 @@ static xonce_status query_now(xonce_store *s, xo_conn *c, const char *sql, const
                               void *arg, int64_t *changed)
 {
     xo_buf text = {0};
-    for (const char *p = sql; *p; p++) {
-        if (*p == '@')
-            xo_buf_str(&text, s->d->sql_now);
-        else
-            xo_buf_char(&text, *p);
-    }
+    xo_buf_fill_in(&text, sql, '@', s->d->sql_now);
     xonce_status st = xo_buf_status(&text);
     if (st == XONCE_OK)
         st = query(s, c, text.p, v, n, fn, arg, changed);

@@ -1,6 +1,7 @@
 /* Settled ranges as memory: what a range covers is a duplicate although its record is gone, and a record goes only when a range covers it. */
 #include "suite.h"
 #include "store/prune.h"
+#include "store/rewind.h"
 #include "store/settled.h"
 
 #include <stdio.h>
@@ -218,6 +219,61 @@ START_TEST(the_printed_statement_keeps_the_rules)
 }
 END_TEST
 
+/* Where positions are kept, what has no place may still be brought back by an operator: it stays as long as a broker stores. */
+START_TEST(a_record_without_a_place_stays_longer_beside_positions)
+{
+    static const int64_t DAY = 86400000;
+    xonce_store *s = start();
+    int64_t deleted = -1, rows = -1, before = 0;
+    char text[200];
+    ck_assert_int_eq(once(s, "no place", "x"), XONCE_FRESH);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 5, 800, 400);
+    snprintf(text, sizeof text, "UPDATE transaction_record SET ctime = ctime - %lld", (long long)(5 * DAY));
+    sql(text);
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    ck_assert_int_eq(xo_prune_count(s, DAY, &rows, &before), XONCE_OK);
+    ck_assert_int_eq(xonce_store_prune(s, DAY + 3600000, 0, &deleted), XONCE_OK);
+    ck_assert_int_eq(rows, 1); /* 5 days old: 1 and 4 */
+    ck_assert_int_eq(deleted, 0);
+    ck_assert_int_eq(xonce_store_prune(s, DAY - 3600000, 0, &deleted), XONCE_OK);
+    ck_assert_int_eq(deleted, 1);
+    xonce_store_close(s);
+}
+END_TEST
+
+static xonce_status rewind_to(xonce_store *s, int64_t offset, int64_t *records)
+{
+    return xo_rewind_queue(s, "orders", "b", 1, offset, records);
+}
+
+START_TEST(a_rewound_queue_is_applied_again_from_there)
+{
+    xonce_store *s = start();
+    int64_t records_gone = -1;
+    for (int i = 0; i < 6; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "m%d", i);
+        ck_assert_int_eq(run(s, placed(id, i, 100 + i, 1000 + i)), XONCE_FRESH);
+    }
+    save_range(s, "orders", "b", 1, 0, "red", 0, 3, 102, 1002);
+    save_range(s, "orders", "b", 1, 1, "red", 4, 6, 105, 1005);
+    save_range(s, "orders", "b", 2, 0, "red", 0, 6, 105, 1005);
+    ck_assert_msg(rewind_to(s, 2, &records_gone) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_int_eq(records_gone, 4);
+    ck_assert_int_eq(sql_int("SELECT next_offset FROM xonce_settled WHERE queue_id = 1"), 2);
+    ck_assert_int_eq(run(s, placed("m1", 1, 101, 1001)), XONCE_DUPLICATE);
+    ck_assert_int_eq(run(s, placed("m2", 2, 102, 1002)), XONCE_FRESH);
+    ck_assert_int_eq(rewind_to(s, 0, &records_gone), XONCE_OK);
+    ck_assert_int_eq(records_gone, 3);
+    ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM xonce_settled WHERE queue_id = 1 AND first_offset = 0 AND next_offset = 0 AND epoch > 1"), 1);
+    char *tags = sql_text("SELECT tags FROM xonce_settled WHERE queue_id = 1");
+    ck_assert_str_eq(tags, "red"); /* another filter would keep all ranges of the topic from freeing records */
+    free(tags);
+    ck_assert_int_eq(sql_int("SELECT next_offset FROM xonce_settled WHERE queue_id = 2"), 6);
+    xonce_store_close(s);
+}
+END_TEST
+
 /* A message let through by one filter, in a range that another wrote: once that is gone nobody would know it. */
 START_TEST(a_range_of_one_filter_among_several_frees_nothing)
 {
@@ -245,6 +301,8 @@ Suite *suite_ranges(void)
     tcase_add_test(t, in_a_batch_only_the_covered_one_is_skipped);
     tcase_add_test(t, a_record_goes_when_a_range_covers_it);
     tcase_add_test(t, the_printed_statement_keeps_the_rules);
+    tcase_add_test(t, a_record_without_a_place_stays_longer_beside_positions);
+    tcase_add_test(t, a_rewound_queue_is_applied_again_from_there);
     tcase_add_test(t, a_range_of_one_filter_among_several_frees_nothing);
     suite_add_tcase(s, t);
     return s;
