@@ -121,7 +121,7 @@ for c in $second; do
     PID[$c]=$STARTED
 done
 for c in $second batch; do wait_for 60 settled "$c" || note "$c: not settled: $(tail -n 3 "$T/$c-2.err")"; done
-tap_pause 1
+tap_pause 1 # what would come once more has this long
 # shellcheck disable=SC2086
 end_all $second batch
 once crash 100 90 "offset not committed, consumer crashed"
@@ -151,7 +151,7 @@ if [ "${ROCKETMQ_VERSION%%.*}" -ge 5 ]; then
     start answer "$XONCE" consume --from "$FROM" --topic answer --group GID_answer --store "${STORE[answer]}" --config "$T/answer.conf" --exec "$T/fail-first" --workers 2
     wait_for 60 eval '[ "$(judge answer "SELECT COUNT(*) FROM transaction_record")" -ge 20 ]'
     wait_for 20 eval '[ "$(rocketmq_offset broker-b 14 GID_answer %RETRY%GID_answer 0)" = "$(rocketmq_offset broker-b 30 none %RETRY%GID_answer 0)" ]' || note "not settled"
-    tap_pause 2
+    tap_pause 2 # what would come once more has this long
     stop "$STARTED" || not_ok "it ends in order" "$(tail -n 3 "$T/answer.err")"
     is "$(sort "$T/done-answer" | uniq -c | awk '$1 == 1' | wc -l) of $(wc -l <"$T/done-answer")" "20 of 20" "the answer to a send-back is lost: each once ($(tail -n 1 "$T/answer.out"))"
     like "$(proxy_order proxy counts)" '^counts [0-9]+ [1-9]' "the connection was cut at that answer"

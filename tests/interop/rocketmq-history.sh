@@ -24,7 +24,7 @@ are_there() {
         shift 2
     done
     wait_for 40 has_applied "$shop" $n || note "slow: $(applied "$shop") of $n"
-    tap_pause 1
+    tap_pause 1 # what is not wanted has this long to come
     printf '%s wanted, %s rows, %s ids, %s others\n' $n $(judge "$shop" "SELECT SUM(CASE WHEN $where THEN 1 ELSE 0 END), COUNT(DISTINCT id), SUM(CASE WHEN $where THEN 0 ELSE 1 END) FROM payments")
 }
 all_there() { printf '%s wanted, %s rows, %s ids, 0 others\n' "$1" "$1" "$1"; }

@@ -25,7 +25,7 @@ twice=$STARTED
 records() { judge orders "SELECT COUNT(*) FROM transaction_record"; }
 third_calls() { [ "$(awk '$2 >= 3' "$T/calls" | wc -l)" -ge $N ] && [ "$(records)" -ge $N ]; }
 wait_for 90 third_calls || note "slow: $(awk '{ n[$2]++ } END { for (a in n) print "attempt " a ": " n[a] }' "$T/calls")" "$(tail -n 3 "$T/twice.err")"
-tap_pause 3
+tap_pause 3 # what would be called once more has this long to come
 is "$(records)" $N "each message that failed twice is applied"
 is "$(awk '{ n[$1]++; a[$1] = a[$1] $2 } END { for (k in n) c[n[k] " calls, attempts " a[k]]++; for (k in c) print c[k], "messages:", k }' "$T/calls")" \
     "$N messages: 3 calls, attempts 123" "three calls for each, the third with success"

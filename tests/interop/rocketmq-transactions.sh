@@ -48,7 +48,7 @@ wait_for 90 same_as_ledger || note "slow: $(tail -n 3 "$T/checker.err")"
 is "$(judge pay 'SELECT id FROM payments' | sort)" "$(committed)" "after a crash of the broker too"
 echo >&"$CHECKER_FD"
 check "the checker ends in order" wait_for 30 gone "$checker"
-tap_pause 3
+tap_pause 3 # what would be applied twice has this long to come
 is "$(judge pay 'SELECT COUNT(*) = COUNT(DISTINCT id) FROM payments')" 1 "nothing was applied twice"
 stop "$a" || not_ok "it ends in order" "$(tail -n 3 "$T/a.err")"
 done_testing

@@ -61,20 +61,50 @@ static void reading(rmq *r)
     WAIT((mq_polling(m, 0, "T", 0) == 1 && mq_polling(m, 0, "T", 1) == 1) || (rmq_poll(r), 0));
 }
 
+static void five_each(void)
+{
+    put(0, 5);
+    put(1, 5);
+}
+
+/* Settles all that came; the broker hears that queue 0 is read up to `next`. */
+static void settle_up_to(rmq *r, int64_t next)
+{
+    rmq_ack_all(r);
+    WAIT(mq_committed(m, 0, "G", "T", 0) == next);
+}
+
+/* The same for both queues. */
+static void settle_both(rmq *r, int64_t next)
+{
+    settle_up_to(r, next);
+    WAIT(mq_committed(m, 0, "G", "T", 1) == next);
+}
+
+static void some_heartbeats(void)
+{
+    size_t beats = mq_count(m, 0, XO_RMQ_HEARTBEAT);
+    WAIT(mq_count(m, 0, XO_RMQ_HEARTBEAT) > beats + 3);
+}
+
+static void dies_and_comes_back(int lose, int flags)
+{
+    mq_kill(m, 0, lose, flags);
+    mq_restart(m, 0);
+}
+
 /* ---- a group that nobody knows ---- */
 
 START_TEST(from_first)
 {
     rmq r;
-    put(0, 5);
-    put(1, 5);
+    five_each();
     mq_trim(m, 0, "T", 1, 3);
     rmq_open(&r, m, &d, "T", "*", 0, SETTINGS("consume-from", "first"));
     rmq_take(&r, 7);
     expect_first(&r, 0, 0);
     expect_first(&r, 1, 3);
-    rmq_ack_all(&r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == 5 && mq_committed(m, 0, "G", "T", 1) == 5);
+    settle_both(&r, 5);
     ck_assert(!db_covers(&d, "T", "broker-a", 1, 2)); /* gaps are never bridged */
     rmq_close(&r);
 }
@@ -84,8 +114,7 @@ END_TEST
 START_TEST(from_last)
 {
     rmq r;
-    put(0, 5);
-    put(1, 5);
+    five_each();
     rmq_open(&r, m, &d, "T", "*", 0, SETTINGS("consume-from", "last"));
     reading(&r);
     put(0, 1);
@@ -155,8 +184,7 @@ END_TEST
 START_TEST(known_to_the_broker)
 {
     rmq r;
-    put(0, 5);
-    put(1, 5);
+    five_each();
     mq_commit(m, 0, "G", "T", 0, 3);
     rmq_open(&r, m, &d, "T", "*", 0, SETTINGS("consume-from", "last"));
     rmq_take(&r, 7);
@@ -170,15 +198,13 @@ END_TEST
 START_TEST(known_to_the_database)
 {
     rmq r;
-    put(0, 5);
-    put(1, 5);
+    five_each();
     row(0, 0, 4);
     rmq_open(&r, m, &d, "T", "*", 0, SETTINGS("consume-from", "last"));
     rmq_take(&r, 6);
     expect_first(&r, 0, 4);
     expect_first(&r, 1, 0);
-    rmq_ack_all(&r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == 5 && mq_committed(m, 0, "G", "T", 1) == 5);
+    settle_both(&r, 5);
     rmq_close(&r);
 }
 END_TEST
@@ -189,29 +215,32 @@ START_TEST(offsets_deleted_while_it_runs)
     put(0, 5);
     rmq_open(&r, m, &d, "T", "*", 0, SETTINGS());
     rmq_take(&r, 5);
-    rmq_ack_all(&r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == 5);
-    mq_kill(m, 0, 0, MQ_LOSE_OFFSET_FILE);
-    mq_restart(m, 0);
+    settle_up_to(&r, 5);
+    dies_and_comes_back(0, MQ_LOSE_OFFSET_FILE);
     put(0, 1);
     rmq_take(&r, 6);
     ck_body(r.got[5], "0/5");
-    rmq_ack_all(&r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == 6);
+    settle_up_to(&r, 6);
     rmq_close(&r);
 }
 END_TEST
+
+/* Of eight messages the database knows five as settled, the broker as many as it has committed: `n` are read, from `first`. */
+static void both_know(rmq *r, int64_t committed, const char *const *settings, size_t n, int64_t first)
+{
+    put(0, 8);
+    row(0, 0, 5);
+    mq_commit(m, 0, "G", "T", 0, committed);
+    rmq_open(r, m, &d, "T", "*", 0, settings);
+    rmq_take(r, n);
+    expect_first(r, 0, first);
+}
 
 /* The broker is ahead without an explanation: the database counts, and it is said. */
 START_TEST(database_against_broker)
 {
     rmq r;
-    put(0, 8);
-    row(0, 0, 5);
-    mq_commit(m, 0, "G", "T", 0, 7);
-    rmq_open(&r, m, &d, "T", "*", 0, SETTINGS());
-    rmq_take(&r, 3);
-    expect_first(&r, 0, 5);
+    both_know(&r, 7, SETTINGS(), 3, 5);
     ck_assert_int_eq(rmq_counts(&r).unhealthy, 1);
     ck_assert_int_ge(lines_with("5") && lines_with("7"), 1);
     rmq_close(&r);
@@ -221,14 +250,8 @@ END_TEST
 START_TEST(broker_behind_the_database)
 {
     rmq r;
-    put(0, 8);
-    row(0, 0, 5);
-    mq_commit(m, 0, "G", "T", 0, 2);
-    rmq_open(&r, m, &d, "T", "*", 0, SETTINGS());
-    rmq_take(&r, 3);
-    expect_first(&r, 0, 5);
-    rmq_ack_all(&r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == 8);
+    both_know(&r, 2, SETTINGS(), 3, 5);
+    settle_up_to(&r, 8);
     rmq_close(&r);
 }
 END_TEST
@@ -236,14 +259,8 @@ END_TEST
 START_TEST(start_broker)
 {
     rmq r;
-    put(0, 8);
-    row(0, 0, 5);
-    mq_commit(m, 0, "G", "T", 0, 7);
-    rmq_open(&r, m, &d, "T", "*", 0, SETTINGS("start", "broker"));
-    rmq_take(&r, 1);
-    expect_first(&r, 0, 7);
-    rmq_ack_all(&r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == 8);
+    both_know(&r, 7, SETTINGS("start", "broker"), 1, 7);
+    settle_up_to(&r, 8);
     ck_assert(!db_covers(&d, "T", "broker-a", 0, 5) && db_covers(&d, "T", "broker-a", 0, 7)); /* what was passed over was not settled */
     rmq_close(&r);
 }
@@ -253,14 +270,9 @@ END_TEST
 START_TEST(broker_counts_with_java_members)
 {
     rmq r;
-    put(0, 8);
     put(1, 2);
-    row(0, 0, 5);
-    mq_commit(m, 0, "G", "T", 0, 7);
     mq_join(m, 0, "G", "zz-java", "T", "*");
-    rmq_open(&r, m, &d, "T", "*", 0, SETTINGS()); /* gets queue 0, the other one queue 1 */
-    rmq_take(&r, 1);
-    expect_first(&r, 0, 7);
+    both_know(&r, 7, SETTINGS(), 1, 7); /* gets queue 0, the other one queue 1 */
     rmq_close(&r);
 }
 END_TEST
@@ -281,19 +293,25 @@ static void ten(rmq *r, const char *const *settings)
     mq_flush_commits(m, 0);
 }
 
-/* Every message above was handed over once, and each of `bodies` once. */
-static void expect_new(rmq *r, size_t before, const char *const *bodies, int n)
-{
-    rmq_until(r, bodies[n - 1]);
-    rmq_take(r, before + (size_t)n);
-    for (int i = 0; i < n; i++)
-        ck_assert_msg(rmq_has(r, bodies[i]) == 1, "%s", bodies[i]);
-}
-
 static void settled_again(rmq *r, int64_t next)
 {
-    rmq_ack_all(r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == next && db_next(&d, "T", "broker-a", 0) >= next);
+    settle_up_to(r, next);
+    WAIT(db_next(&d, "T", "broker-a", 0) >= next);
+}
+
+#define BODIES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* Puts `bodies` where the broker's log ends now. Every message above was handed over once, each of these once, and queue 0 is settled to `next`. */
+static void refill(rmq *r, const char *const *bodies, int64_t next)
+{
+    size_t n = 0, before = r->n;
+    for (; bodies[n]; n++)
+        put_new(bodies[n]);
+    rmq_until(r, bodies[n - 1]);
+    rmq_take(r, before + n);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(rmq_has(r, bodies[i]) == 1, "%s", bodies[i]);
+    settled_again(r, next);
 }
 
 /* The broker died with its last three messages, which all were settled, and was refilled before we read on: what is new at old offsets is handed
@@ -303,14 +321,8 @@ START_TEST(truncated_and_refilled)
     rmq r;
     xo_range old, young;
     ten(&r, SETTINGS());
-    mq_kill(m, 0, 3, 0);
-    mq_restart(m, 0);
-    put_new("new7");
-    put_new("new8");
-    put_new("new9");
-    put_new("new10");
-    expect_new(&r, 10, (const char *const[]){"new7", "new8", "new9", "new10"}, 4);
-    settled_again(&r, 11);
+    dies_and_comes_back(3, 0);
+    refill(&r, BODIES("new7", "new8", "new9", "new10"), 11);
     ck_assert(db_get(&d, "T", "broker-a", 0, 0, &old) && db_get(&d, "T", "broker-a", 0, 1, &young));
     ck_assert(old.first == 0 && old.next == 10);
     ck_assert(young.first == 7 && young.next == 11);
@@ -329,14 +341,10 @@ START_TEST(truncated_and_refilled_later)
 {
     rmq r;
     ten(&r, SETTINGS());
-    mq_kill(m, 0, 3, 0);
-    mq_restart(m, 0);
+    dies_and_comes_back(3, 0);
     size_t polls = mq_count(m, 0, XO_RMQ_PULL);
     WAIT(mq_count(m, 0, XO_RMQ_PULL) > polls + 3 && mq_polling(m, 0, "T", 0) == 1); /* it waits at the new end, not beyond */
-    put_new("new7");
-    put_new("new8");
-    expect_new(&r, 10, (const char *const[]){"new7", "new8"}, 2);
-    settled_again(&r, 9);
+    refill(&r, BODIES("new7", "new8"), 9);
     rmq_close(&r);
 }
 END_TEST
@@ -349,10 +357,7 @@ START_TEST(end_lost_without_a_word)
     ten(&r, SETTINGS());
     WAIT(mq_polling(m, 0, "T", 0) == 1);
     mq_cut(m, 0, 5);
-    put_new("new5");
-    put_new("new6");
-    expect_new(&r, 10, (const char *const[]){"new5", "new6"}, 2);
-    settled_again(&r, 7);
+    refill(&r, BODIES("new5", "new6"), 7);
     rmq_close(&r);
 }
 END_TEST
@@ -362,12 +367,8 @@ START_TEST(topic_made_anew)
 {
     rmq r;
     ten(&r, SETTINGS());
-    mq_kill(m, 0, 1000, MQ_LOSE_OFFSET_FILE);
-    mq_restart(m, 0);
-    put_new("a");
-    put_new("b");
-    expect_new(&r, 10, (const char *const[]){"a", "b"}, 2);
-    settled_again(&r, 2);
+    dies_and_comes_back(1000, MQ_LOSE_OFFSET_FILE);
+    refill(&r, BODIES("a", "b"), 2);
     rmq_close(&r);
 }
 END_TEST
@@ -380,9 +381,7 @@ START_TEST(looks_back_and_hands_over_nothing_twice)
     size_t pulls = mq_count(m, 0, XO_RMQ_SEARCH_OFFSET);
     mq_disconnect(m, 0);
     WAIT(mq_count(m, 0, XO_RMQ_SEARCH_OFFSET) > pulls);
-    put_new("x");
-    expect_new(&r, 10, (const char *const[]){"x"}, 1);
-    settled_again(&r, 11);
+    refill(&r, BODIES("x"), 11);
     ck_assert_uint_eq(db_rows(&d, "T", "broker-a", 0), 1);
     rmq_close(&r);
 }
@@ -394,8 +393,7 @@ START_TEST(looks_back_at_start)
     rmq r;
     ten(&r, SETTINGS());
     rmq_close(&r);
-    mq_kill(m, 0, 3, MQ_LOSE_COMMITS);
-    mq_restart(m, 0);
+    dies_and_comes_back(3, MQ_LOSE_COMMITS);
     for (int i = 7; i < 12; i++)
         put_new("new");
     rmq_open(&r, m, &d, "T", "*", 0, SETTINGS());
@@ -413,9 +411,7 @@ START_TEST(broker_moves)
     rmq r;
     ten(&r, SETTINGS());
     mq_move(m, 0);
-    put_new("x");
-    expect_new(&r, 10, (const char *const[]){"x"}, 1);
-    settled_again(&r, 11);
+    refill(&r, BODIES("x"), 11);
     rmq_close(&r);
 }
 END_TEST
@@ -431,16 +427,14 @@ START_TEST(settles_from_before_do_not_count)
         rmq_ack(&r, i);
     WAIT(mq_committed(m, 0, "G", "T", 0) == 7);
     mq_flush_commits(m, 0);
-    mq_kill(m, 0, 3, 0); /* 7, 8, 9 are in hand, and gone there */
-    mq_restart(m, 0);
+    dies_and_comes_back(3, 0); /* 7, 8, 9 are in hand, and gone there */
     put_new("new7");
     put_new("new8");
     put_new("new9");
     rmq_until(&r, "new9");
     for (size_t i = 7; i < 10; i++)
         rmq_ack(&r, i);
-    size_t beats = mq_count(m, 0, XO_RMQ_HEARTBEAT);
-    WAIT(mq_count(m, 0, XO_RMQ_HEARTBEAT) > beats + 3);
+    some_heartbeats();
     ck_assert_int_le(db_next(&d, "T", "broker-a", 0), 7);
     ck_assert_int_le(mq_committed(m, 0, "G", "T", 0), 7);
     for (int i = 7; i < 10; i++) {
@@ -466,8 +460,7 @@ START_TEST(truncated_while_nothing_is_asked)
     WAIT(mq_polling(m, 0, "T", 0) == 1);
     put(0, 7);
     rmq_take(&r, 17); /* full again: 7 to 16 */
-    mq_kill(m, 0, 10, 0);
-    mq_restart(m, 0);
+    dies_and_comes_back(10, 0);
     put_new("new7");
     put_new("new8");
     rmq_until(&r, "new8");
@@ -492,15 +485,13 @@ START_TEST(broker_dies_again_and_again)
         while (r.n < (size_t)k - 10)
             rmq_poll(&r);
         rmq_ack_all(&r);
-        mq_kill(m, 0, 0, MQ_LOSE_COMMITS);
-        mq_restart(m, 0);
+        dies_and_comes_back(0, MQ_LOSE_COMMITS);
     }
     for (int i = 0; i < k; i++) {
         snprintf(body, sizeof body, "m%d", i);
         rmq_until(&r, body);
     }
-    rmq_ack_all(&r);
-    WAIT(mq_committed(m, 0, "G", "T", 0) == k / 2 && mq_committed(m, 0, "G", "T", 1) == k / 2);
+    settle_both(&r, k / 2);
     ck_assert_int_eq(db_next(&d, "T", "broker-a", 0), k / 2);
     rmq_close(&r);
 }
@@ -526,21 +517,38 @@ START_TEST(offset_too_small)
 }
 END_TEST
 
+/* Ten are settled, five in hand, and n - 5 wait at the broker, as no more than five are taken at a time. */
+static void five_of(rmq *r, int n)
+{
+    ten(r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
+    put(0, n);
+    while (r->n < 15)
+        rmq_poll(r);
+}
+
+static void settle_until(rmq *r, const char *body)
+{
+    while (rmq_find(r, body) < 0) {
+        rmq_ack_all(r);
+        rmq_poll(r);
+    }
+}
+
+/* What lies between is in no range. */
+static void goes_on_at_35(rmq *r)
+{
+    settle_until(r, "0/39");
+    settled_again(r, 40);
+    ck_assert_int_eq(rmq_has(r, "0/35"), 1);
+    ck_assert(!db_covers(&d, "T", "broker-a", 0, 34) && db_covers(&d, "T", "broker-a", 0, 35));
+}
+
 START_TEST(offset_too_small_while_it_runs)
 {
     rmq r;
-    ten(&r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
-    put(0, 30);
-    while (r.n < 15)
-        rmq_poll(&r);
+    five_of(&r, 30);
     mq_trim(m, 0, "T", 0, 35);
-    while (rmq_find(&r, "0/39") < 0) {
-        rmq_ack_all(&r);
-        rmq_poll(&r);
-    }
-    settled_again(&r, 40);
-    ck_assert_int_eq(rmq_has(&r, "0/35"), 1);
-    ck_assert(!db_covers(&d, "T", "broker-a", 0, 34) && db_covers(&d, "T", "broker-a", 0, 35));
+    goes_on_at_35(&r);
     rmq_close(&r);
 }
 END_TEST
@@ -568,30 +576,30 @@ START_TEST(reset_backward_5)
     mq_reset_5(m, 0, "G", "T", 0, 2);
     WAIT(atomic_load(&confirmed) > 0); /* the reset is confirmed first, as a report under way may have undone it */
     mq_watch(m, NULL, NULL);
-    put_new("x");
-    expect_new(&r, 10, (const char *const[]){"x"}, 1);
-    settled_again(&r, 11);
+    refill(&r, BODIES("x"), 11);
     rmq_close(&r);
 }
 END_TEST
 
-/* 5.x: an operator sets the group forward: what he skips is not read, and in no range. */
-START_TEST(reset_forward_5)
+enum { RESET_5, RESET_4, RESET_4_LIST };
+
+/* An operator sets the group forward: what he skips is not read, and in no range. */
+static void reset_forward(int how)
 {
     rmq r;
-    ten(&r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
-    put(0, 30);
-    while (r.n < 15)
-        rmq_poll(&r);
-    mq_reset_5(m, 0, "G", "T", 0, 35);
-    while (rmq_find(&r, "0/39") < 0) {
-        rmq_poll(&r);
-        rmq_ack_all(&r);
-    }
-    settled_again(&r, 40);
-    ck_assert(!rmq_has(&r, "0/30") && rmq_has(&r, "0/35"));
-    ck_assert(!db_covers(&d, "T", "broker-a", 0, 34) && db_covers(&d, "T", "broker-a", 0, 35));
+    five_of(&r, 30);
+    if (how == RESET_5)
+        mq_reset_5(m, 0, "G", "T", 0, 35);
+    else
+        mq_reset_4(m, 0, "G", "T", 0, 35, how == RESET_4_LIST);
+    goes_on_at_35(&r);
+    ck_assert(!rmq_has(&r, "0/30"));
     rmq_close(&r);
+}
+
+START_TEST(reset_forward_5)
+{
+    reset_forward(RESET_5);
 }
 END_TEST
 
@@ -606,72 +614,46 @@ START_TEST(reset_backward_4)
         mq_reset_4(m, 0, "G", "T", 0, 2, list);
         WAIT(lines_with("operator") > list);
         snprintf(body, sizeof body, "x%d", list);
-        put_new(body);
-        expect_new(&r, 10 + (size_t)list, (const char *const[]){body}, 1);
-        settled_again(&r, 11 + list);
+        refill(&r, BODIES(body), 11 + list);
     }
     rmq_close(&r);
 }
 END_TEST
 
-static void reset_forward(int list)
-{
-    rmq r;
-    ten(&r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
-    put(0, 30);
-    while (r.n < 15)
-        rmq_poll(&r);
-    mq_reset_4(m, 0, "G", "T", 0, 35, list);
-    while (rmq_find(&r, "0/39") < 0) {
-        rmq_poll(&r);
-        rmq_ack_all(&r);
-    }
-    settled_again(&r, 40);
-    ck_assert(!rmq_has(&r, "0/30") && rmq_has(&r, "0/35"));
-    ck_assert(!db_covers(&d, "T", "broker-a", 0, 34) && db_covers(&d, "T", "broker-a", 0, 35));
-    rmq_close(&r);
-}
-
 START_TEST(reset_forward_4)
 {
-    reset_forward(0);
+    reset_forward(RESET_4);
 }
 END_TEST
 
 START_TEST(reset_forward_4_as_a_list)
 {
-    reset_forward(1);
+    reset_forward(RESET_4_LIST);
 }
 END_TEST
+
+static void tell_reset(const char *group, const char *table)
+{
+    xo_command c;
+    xo_buf body = {0};
+    xo_command_init(&c, XO_RMQ_RESET_OFFSET);
+    xo_command_set(&c, "topic", "T");
+    xo_command_set(&c, "group", group);
+    xo_buf_str(&body, table);
+    xo_command_take_body(&c, &body);
+    mq_tell(m, 0, "G", &c);
+}
 
 /* A group of its own is meant; one for another group, or rubbish, moves nothing. */
 START_TEST(reset_for_others)
 {
     rmq r;
-    xo_command c;
-    xo_buf rubbish = {0}, table = {0};
-    ten(&r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
-    put(0, 29);
-    while (r.n < 15)
-        rmq_poll(&r);
-    xo_command_init(&c, XO_RMQ_RESET_OFFSET);
-    xo_command_set(&c, "topic", "T");
-    xo_command_set(&c, "group", "OTHER");
-    xo_buf_str(&table, "{\"offsetTable\":{{\"brokerName\":\"broker-a\",\"queueId\":0,\"topic\":\"T\"}:35}}");
-    xo_command_take_body(&c, &table);
-    mq_tell(m, 0, "G", &c);
-    xo_command_init(&c, XO_RMQ_RESET_OFFSET);
-    xo_command_set(&c, "topic", "T");
-    xo_command_set(&c, "group", "G");
-    xo_buf_str(&rubbish, "{\"offsetTable\":{{{");
-    xo_command_take_body(&c, &rubbish);
-    mq_tell(m, 0, "G", &c);
+    five_of(&r, 29);
+    tell_reset("OTHER", "{\"offsetTable\":{{\"brokerName\":\"broker-a\",\"queueId\":0,\"topic\":\"T\"}:35}}");
+    tell_reset("G", "{\"offsetTable\":{{{");
     WAIT(lines_with("cannot be understood")); /* that was the second */
     put_new("x");
-    while (rmq_find(&r, "x") < 0) {
-        rmq_poll(&r);
-        rmq_ack_all(&r);
-    }
+    settle_until(&r, "x");
     ck_assert_uint_eq(r.n, 40); /* each once */
     settled_again(&r, 40);
     rmq_close(&r);
@@ -688,8 +670,7 @@ START_TEST(filtered_stretches)
     rmq_take(&r, 2);
     ck_assert_int_eq(rmq_has(&r, "a"), 2);
     rmq_ack(&r, 1);
-    size_t beats = mq_count(m, 0, XO_RMQ_HEARTBEAT);
-    WAIT(mq_count(m, 0, XO_RMQ_HEARTBEAT) > beats + 3);
+    some_heartbeats();
     ck_assert_int_le(mq_committed(m, 0, "G", "T", 0), 39);
     rmq_ack(&r, 0);
     WAIT(mq_committed(m, 0, "G", "T", 0) == 100);

@@ -104,9 +104,9 @@ XML
 rocketmq_configure() { # WHAT PORT KEY=VALUE...
     local what=$1 port=$2 dir=$ROCKETMQ_DIR/$1 line
     shift 2
-    mkdir -p "$dir/home/conf" "$dir/store"
-    rocketmq_logging org.apache.rocketmq.logging. "$dir/home/conf/log.xml"
-    for line in broker namesrv tools; do rocketmq_logging "" "$dir/home/conf/logback_$line.xml"; done
+    mkdir -p "$dir/base/conf" "$dir/store"
+    rocketmq_logging org.apache.rocketmq.logging. "$dir/base/conf/log.xml"
+    for line in broker namesrv tools; do rocketmq_logging "" "$dir/base/conf/logback_$line.xml"; done
     if [ "$what" = namesrv ]; then
         printf '%s\n' "listenPort=$port" "bindAddress=127.0.0.1" "kvConfigPath=$dir/store/kv.json" "configStorePath=$dir/store/namesrv.properties" >"$dir/conf"
         return
@@ -127,8 +127,8 @@ rocketmq_launch() { # WHAT
     [ "$what" != namesrv ] || main=namesrv.NamesrvStartup heap=192m
     (
         cd "$dir" || exit 1
-        ROCKETMQ_HOME=$dir/home NAMESRV_ADDR=$NS exec setsid "$JAVA" -Xms128m "-Xmx$heap" -XX:MaxDirectMemorySize=512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
-            -Dtest.log="$dir/log" -Drmq.logback.configurationFile="$dir/home/conf/log.xml" -Duser.home="$dir" -Djava.io.tmpdir="$dir" -Djava.net.preferIPv4Stack=true \
+        ROCKETMQ_HOME=$dir/base NAMESRV_ADDR=$NS exec setsid "$JAVA" -Xms128m "-Xmx$heap" -XX:MaxDirectMemorySize=512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
+            -Dtest.log="$dir/log" -Drmq.logback.configurationFile="$dir/base/conf/log.xml" -Duser.home="$dir" -Djava.io.tmpdir="$dir" -Djava.net.preferIPv4Stack=true \
             "${rocketmq_opens[@]}" -cp "$ROCKETMQ_CLASSES/server:$rocketmq_server" "org.apache.rocketmq.$main" -c "$dir/conf"
     ) >>"$dir/out" 2>&1 </dev/null &
     echo $! >"$dir/pid"
@@ -250,7 +250,7 @@ rocketmq_jvm() {
     local path=$1
     shift
     ROCKETMQ_JVM=("$JAVA" -Xmx256m -XX:+UseSerialGC "-XX:TieredStopAtLevel=${JAVA_TIER:-1}" -XX:-UsePerfData -Duser.home="$T" -Djava.io.tmpdir="$T" -Djava.net.preferIPv4Stack=true
-        -Drmq.logback.configurationFile="$ROCKETMQ_DIR/namesrv/home/conf/log.xml" -Dtest.log="$T/java.log" -Dons.client.logRoot="$T" "${rocketmq_opens[@]}" -cp "$path" "$@")
+        -Drmq.logback.configurationFile="$ROCKETMQ_DIR/namesrv/base/conf/log.xml" -Dtest.log="$T/java.log" -Dons.client.logRoot="$T" "${rocketmq_opens[@]}" -cp "$path" "$@")
 }
 # rocketmq_java CLASS ARGS...: one of tests/interop/java, for at most 5 minutes
 rocketmq_java() {
@@ -270,7 +270,7 @@ rocketmq_admin() {
     local out command=$1
     shift
     rocketmq_jvm "$rocketmq_server" org.apache.rocketmq.tools.command.MQAdminStartup "$command" -n "$NS" "$@"
-    out=$(ROCKETMQ_HOME=$ROCKETMQ_DIR/namesrv/home timeout 120 "${ROCKETMQ_JVM[@]}" 2>&1 </dev/null)
+    out=$(ROCKETMQ_HOME=$ROCKETMQ_DIR/namesrv/base timeout 120 "${ROCKETMQ_JVM[@]}" 2>&1 </dev/null)
     printf '%s\n' "$out"
     [[ $out != *Exception* && $out != *"The sub command"* ]]
 }
