@@ -22,7 +22,8 @@ step() {
     else
         printf ':test-result: FAIL %s\n' "$name" >"$mine/$name.trs"
         printf '%5ds  %s FAILED: %s\n' $((SECONDS - began)) "$name" "$mine/$name.log"
-        tail -n 25 "$mine/$name.log"
+        grep -E '^(FAIL|ERROR): |error: ' "$mine/$name.log" | head -n 20
+        tail -n 12 "$mine/$name.log"
         return 1
     fi
 }
