@@ -60,7 +60,8 @@ typedef enum {
     XONCE_E_PROTOCOL,       /* the other side answered what it should not */
     XONCE_E_TIMEOUT,        /* not done in time */
     XONCE_E_CLOSED,         /* the object is stopping or closed */
-    XONCE_E_NOT_FOUND       /* what was asked for is not there */
+    XONCE_E_NOT_FOUND,      /* what was asked for is not there */
+    XONCE_E_FENCED          /* another member of the group has taken the queue over: nothing was applied */
 } xonce_status;
 
 typedef struct {
@@ -330,6 +331,12 @@ XONCE_API xonce_status xonce_on(xonce_consumer *c, const char *topic, const char
 XONCE_API xonce_status xonce_on_batch(xonce_consumer *c, const char *topic, const char *tags, xonce_batch_handler fn, void *arg);
 /* In order per lane (property __SHARDINGKEY, else queue): one message of a lane at a time; XONCE_RETRY suspends its lane and tries again in place. */
 XONCE_API xonce_status xonce_on_ordered(xonce_consumer *c, const char *topic, const char *tags, xonce_handler fn, void *arg);
+/* How the messages of a topic are claimed. XONCE_CLAIM_RECORD: a row of transaction_record for each message, the default; it also knows a message that was sent twice. XONCE_CLAIM_OFFSET: the
+   queue's row of xonce_settled moves behind the message in the same transaction; no row a message, nothing to prune. The messages of a queue then run in order, one transaction of a queue at a time;
+   XONCE_RETRY suspends the queue and tries again in place, at `attempts` the message is rejected; copies that a producer sent twice are two messages. All members of the group must claim a topic alike. */
+typedef enum { XONCE_CLAIM_RECORD = 0, XONCE_CLAIM_OFFSET = 1 } xonce_claim_mode;
+/* After the topic was subscribed, before start; else config `claim` says it for all topics. XONCE_E_NOT_FOUND: it is not subscribed; XONCE_E_INVALID: the source has no offsets (it is not rocketmq://). */
+XONCE_API xonce_status xonce_on_claim(xonce_consumer *c, const char *topic, xonce_claim_mode mode);
 /* Runs until asked to stop, on threads of its own; the calling thread waits. XONCE_OK after an orderly stop; an error when it cannot go on (the table is missing, a
    right, the endpoint refuses the credentials): nothing is acknowledged then that was not committed. */
 XONCE_API xonce_status xonce_consumer_run(xonce_consumer *c);

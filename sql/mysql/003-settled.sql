@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS xonce_settled (
     last_store_time BIGINT NOT NULL,
     last_log_offset BIGINT NOT NULL,
     epoch BIGINT NOT NULL,
+    record_before BIGINT,
     PRIMARY KEY (consumer_group, topic_name, broker_name, queue_id, generation)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4;
 

@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS xonce_settled (
     last_store_time bigint NOT NULL,
     last_log_offset bigint NOT NULL,
     epoch bigint NOT NULL,
+    record_before bigint,
     PRIMARY KEY (consumer_group, topic_name, broker_name, queue_id, generation)
 );
 

@@ -34,6 +34,7 @@ const xo_config_key xo_config_keys[] = {
     INT("store.tries", NULL, 1, 100, "12", "How often a transaction is run again on deadlock or lost connection before the message is put off."),
     CHOICE("mysql.dialect", "auto|mysql|mariadb", "auto", "Which SQL to use on MySQL-like servers; auto asks the server for its version."),
     CHOICE("sql.errors", "retry|judge", "retry", "judge: data errors reject a message at once, a missing table or right stops the consumer; retry: all let the message come again."),
+    CHOICE("claim", "record|offset", "record", "How messages are claimed: record writes a row for each; offset moves the queue's position in the same transaction, without a row a message (rocketmq)."),
     CHOICE("collision", "claim|reject", "claim", "What becomes of another message under an id that is taken: claimed under an id of its own, or rejected."),
     DURATION("prune.keep", NULL, SECONDS(1), DAYS(3650), "4d", "Age, counted from the caught-up watermark, at which records may be deleted."),
     {"prune.unsafe", NULL, XO_T_BOOL, NULL, 0, 1, "off", NULL, "Let prune.keep be shorter than what is safe, and count age from now: for tests and emergencies. What comes back later is applied again.", 0, NULL},

@@ -32,6 +32,7 @@ const char *xonce_status_name(xonce_status code)
     case XONCE_E_TIMEOUT: return "timeout";
     case XONCE_E_CLOSED: return "closed";
     case XONCE_E_NOT_FOUND: return "not_found";
+    case XONCE_E_FENCED: return "fenced";
     }
     return "unknown";
 }

@@ -312,6 +312,7 @@ int xo_cmd_consume(int argc, char **argv)
         {"exec", "PROGRAM", XO_ARG_TEXT, &o.exec, NULL, 0, 0, "or run this program for each message"},
         {"exec-timeout", "TIME", XO_ARG_DURATION, &o.exec_timeout, NULL, 1, INT64_C(3) * 3600000 - 60000, "end a program after this long; default 5m"},
         {"id", ":FIELD", XO_ARG_TEXT, &o.id, NULL, 0, 0, "what makes two messages the same: a business key as :key or :body.payment_id; default: the message id"},
+        {"claim", "MODE", XO_ARG_SETTING, &o.cfg, "claim", 0, 0, "record (default): a row a message; offset: the queue's position moves in the transaction instead, no row a message (rocketmq)"},
         {"workers", "N", XO_ARG_SETTING, &o.cfg, "workers", 0, 0, "transactions at a time; default 4"},
         {"batch", "N", XO_ARG_SETTING, &o.cfg, "batch.max", 0, 0, "most messages in one transaction; default 32, with --exec 1"},
         {"linger", "TIME", XO_ARG_SETTING, &o.cfg, "batch.linger", 0, 0, "how long to wait for a batch to fill; default 0"},

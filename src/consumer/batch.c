@@ -150,7 +150,7 @@ size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_
     for (size_t i = 0; i < c->nsubs; i++) {
         xo_sub *s = &c->subs[(c->next_sub + i) % c->nsubs];
         size_t n = 0;
-        if (s->kind == XO_ORDERED) {
+        if (s->in_lanes) {
             n = xo_lane_take(c, s, w, dropped, look_again);
         } else if (batch_is_due(c, s, look_again)) {
             n = take_batch(c, s, w, dropped);
@@ -183,7 +183,7 @@ void xo_empty_queues(xonce_consumer *c, xo_list *out)
         xo_sub *s = &c->subs[i];
         c->waiting -= s->waiting.n;
         xo_list_append(out, &s->waiting);
-        if (s->kind == XO_ORDERED) {
+        if (s->in_lanes) {
             xo_lanes_empty(c, s, out);
         }
     }

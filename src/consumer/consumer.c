@@ -25,6 +25,7 @@ static void read_settings(xonce_consumer *c, const xonce_config *cfg)
     c->keep = xo_config_int(cfg, "prune.keep");
     c->prune_every = xo_config_int(cfg, "prune.every");
     c->unsafe_keep = (int)xo_config_int(cfg, "prune.unsafe");
+    c->claim = xo_config_int(cfg, "claim") == 1 ? XONCE_CLAIM_OFFSET : XONCE_CLAIM_RECORD;
     c->buffer_messages = (size_t)xo_config_int(cfg, "buffer.messages");
     c->buffer_size = (size_t)xo_config_int(cfg, "buffer.size");
     c->attempts = xo_config_is_set(cfg, "attempts") ? (int)xo_config_int(cfg, "attempts") : c->store->max_attempts;
@@ -118,11 +119,9 @@ static xonce_status subscribe(xonce_consumer *c, const char *topic, const char *
     c->subs = subs;
     sub.topic = xo_strdup(topic);
     sub.tags = xo_strdup(tags && *tags ? tags : "*");
-    sub.table = sub.kind == XO_ORDERED ? xo_calloc(XO_LANE_BUCKETS, sizeof(xo_lane *)) : NULL;
-    if (!sub.topic || !sub.tags || (sub.kind == XO_ORDERED && !sub.table)) {
+    if (!sub.topic || !sub.tags) {
         free(sub.topic);
         free(sub.tags);
-        free(sub.table);
         return xo_nomem();
     }
     c->subs[c->nsubs++] = sub;
@@ -142,6 +141,28 @@ xonce_status xonce_on_batch(xonce_consumer *c, const char *topic, const char *ta
 xonce_status xonce_on_ordered(xonce_consumer *c, const char *topic, const char *tags, xonce_handler fn, void *arg)
 {
     return subscribe(c, topic, tags, (xo_sub){.kind = XO_ORDERED, .one = fn, .arg = arg});
+}
+
+static xonce_status no_offsets(const xonce_consumer *c)
+{
+    return xo_fail(XONCE_E_INVALID, "claim=offset needs a source with offsets (rocketmq://); a source of kind %s has none", c->source->kind);
+}
+
+xonce_status xonce_on_claim(xonce_consumer *c, const char *topic, xonce_claim_mode mode)
+{
+    if (!c || !topic || c->phase != XO_NEW || (mode != XONCE_CLAIM_RECORD && mode != XONCE_CLAIM_OFFSET)) {
+        return xo_fail(XONCE_E_INVALID, "xonce_on_claim: a consumer that is not started, a topic and a mode are needed");
+    }
+    xo_sub *s = xo_find_sub(c, topic);
+    if (!s) {
+        return xo_fail(XONCE_E_NOT_FOUND, "topic %.100s is not subscribed", topic);
+    }
+    if (mode == XONCE_CLAIM_OFFSET && !c->source->ops->by_offset) {
+        return no_offsets(c);
+    }
+    s->claim = mode;
+    s->claim_set = 1;
+    return XONCE_OK;
 }
 
 /* ---- stop ---- */
@@ -285,6 +306,25 @@ static xonce_status make_worker(xonce_consumer *c, xo_worker *w)
     return w->items && w->messages && w->fates && w->lanes ? XONCE_OK : xo_nomem();
 }
 
+static xonce_status prepare_sub(xonce_consumer *c, xo_sub *s)
+{
+    const xo_source_ops *ops = c->source->ops;
+    xonce_claim_mode mode = s->claim_set ? s->claim : c->claim;
+    int by_offset = mode == XONCE_CLAIM_OFFSET && !c->no_dedup;
+    if (by_offset && !ops->by_offset) {
+        return no_offsets(c);
+    }
+    if (by_offset && c->store->identify) {
+        return xo_fail(XONCE_E_INVALID, "topic %.100s: an id made of the content (xonce_store_identify, --id) and claim=offset exclude each other: by its offset a message is known by its place alone", s->topic);
+    }
+    s->in_lanes = s->kind == XO_ORDERED || by_offset;
+    if (s->in_lanes && !s->table && !(s->table = xo_calloc(XO_LANE_BUCKETS, sizeof(xo_lane *)))) {
+        return xo_nomem();
+    }
+    xonce_status st = ops->subscribe(c->source, c->store->group, s->topic, s->tags, s->kind == XO_ORDERED);
+    return st == XONCE_OK && by_offset ? ops->by_offset(c->source, s->topic) : st;
+}
+
 static xonce_status prepare(xonce_consumer *c)
 {
     if (c->phase != XO_NEW) {
@@ -301,7 +341,7 @@ static xonce_status prepare(xonce_consumer *c)
     }
     const xo_source_ops *ops = c->source->ops;
     for (size_t i = 0; st == XONCE_OK && i < c->nsubs; i++) {
-        st = ops->subscribe(c->source, c->store->group, c->subs[i].topic, c->subs[i].tags, c->subs[i].kind == XO_ORDERED);
+        st = prepare_sub(c, &c->subs[i]);
     }
     if (st == XONCE_OK && ops->positions && !c->no_dedup) {
         ops->positions(c->source, xo_store_positions(), c->store);

@@ -63,7 +63,7 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
         xo_sub *s = xo_find_sub(c, m->topic);
         if (!s || c->stopping || broken) {
             xo_list_push(&back, m);
-        } else if (s->kind != XO_ORDERED) {
+        } else if (!s->in_lanes) {
             xo_enqueue(c, s, m);
         } else if (xo_lane_add(c, s, m) != 0) {
             broken = 1; /* going on would let later messages of the lane pass this one */

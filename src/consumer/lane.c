@@ -191,7 +191,8 @@ size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dropped
         l->state = XO_LANE_BUSY;
         int64_t stale = 0;
         while (n < c->batch_max && l->waiting.head && !stale) {
-            stale = l->waiting.head->expires_mono <= now; /* behind a living one: left for the next look */
+            /* behind a living one: left for the next look; and what was read before and after its queue's new start is not claimed together */
+            stale = l->waiting.head->expires_mono <= now || (l->running.tail && l->waiting.head->claim_epoch != l->running.tail->claim_epoch);
             if (!stale) {
                 w->lanes[n] = l;
                 w->messages[n] = xo_list_pop(&l->waiting);
@@ -227,8 +228,24 @@ static void suspend(xonce_consumer *c, xo_sub *s, xo_lane *l)
     enqueue_lane(&s->suspended, l);
 }
 
+/* The queue was taken over: all that was read of it by then goes back. What was read after its new start stays. */
+static void give_up_queue(xonce_consumer *c, xo_lane *l, uint64_t mark, xo_list *nacks)
+{
+    xo_list stay = {0};
+    for (xonce_message *m; (m = xo_list_pop(&l->waiting));) {
+        if (m->mark == mark) {
+            xo_list_push(nacks, m);
+            c->waiting--;
+        } else {
+            xo_list_push(&stay, m);
+        }
+    }
+    l->waiting = stay;
+    l->failed = NULL;
+}
+
 /* One lane's part of a run: items [from, to). */
-static void return_lane(xonce_consumer *c, xo_worker *w, size_t from, size_t to, xo_list *acks, int down)
+static void return_lane(xonce_consumer *c, xo_worker *w, size_t from, size_t to, xo_list *acks, xo_list *nacks, int down)
 {
     xo_lane *l = w->lanes[from];
     xo_sub *s = w->sub;
@@ -247,10 +264,14 @@ static void return_lane(xonce_consumer *c, xo_worker *w, size_t from, size_t to,
     }
     c->waiting += back.n;
     xo_list_prepend(&l->waiting, &back);
-    if (head > from) {
+    int fenced = head < to && w->messages[head]->fenced;
+    if (fenced) {
+        give_up_queue(c, l, w->messages[head]->mark, nacks);
+    }
+    if (head > from || fenced) {
         l->pause = 0;
     }
-    int failed = head < to && !down && w->items[head].failed_run;
+    int failed = head < to && !fenced && !down && w->items[head].failed_run;
     if (failed) {
         xonce_message *m = w->messages[head];
         l->runs = l->failed == m ? l->runs + 1 : 1;
@@ -263,7 +284,7 @@ static void return_lane(xonce_consumer *c, xo_worker *w, size_t from, size_t to,
     }
     if (!l->waiting.head) {
         drop_lane(s, l);
-    } else if (failed || (head == from && !down)) {
+    } else if (failed || (head == from && !fenced && !down)) {
         suspend(c, s, l);
     } else {
         l->state = XO_LANE_READY;
@@ -271,14 +292,14 @@ static void return_lane(xonce_consumer *c, xo_worker *w, size_t from, size_t to,
     }
 }
 
-void xo_lane_return(xonce_consumer *c, xo_worker *w, xo_list *acks, int down)
+void xo_lane_return(xonce_consumer *c, xo_worker *w, xo_list *acks, xo_list *nacks, int down)
 {
     for (size_t i = 0; i < w->n;) {
         size_t from = i;
         while (i < w->n && w->lanes[i] == w->lanes[from]) {
             i++;
         }
-        return_lane(c, w, from, i, acks, down);
+        return_lane(c, w, from, i, acks, nacks, down);
     }
 }
 

@@ -42,8 +42,11 @@ typedef struct {
     xonce_handler one;
     xonce_batch_handler many;
     void *arg;
-    xo_list waiting;             /* all but ordered */
-    xo_lane **table;             /* ordered: XO_LANE_BUCKETS chains */
+    xonce_claim_mode claim;
+    int claim_set;               /* by xonce_on_claim; else the config says it */
+    int in_lanes;                /* ordered, or claimed by offset */
+    xo_list waiting;             /* without lanes */
+    xo_lane **table;             /* with: XO_LANE_BUCKETS chains */
     xo_lanes ready, suspended;
     int64_t next_resume;         /* no suspended lane is due before */
 } xo_sub;
@@ -58,7 +61,7 @@ typedef struct {
     xo_item *items;              /* batch.max of them */
     xonce_message **messages;    /* the same messages, ours to settle */
     xo_fate *fates;
-    xo_lane **lanes;             /* ordered: the lane of each item */
+    xo_lane **lanes;             /* with lanes: the lane of each item */
     size_t n;
     int probing;                 /* this run finds out whether the database is back */
     int64_t since, expires;      /* of the run that is on, monotonic; since 0 = none. Guarded by the mutex */
@@ -74,6 +77,7 @@ struct xonce_consumer {
     size_t nworkers, batch_max, buffer_messages, buffer_size;
     int64_t linger, suspend, handler_timeout, idle, keep, prune_every;
     int attempts, no_dedup, unsafe_keep;
+    xonce_claim_mode claim;
 
     int stop_asked;              /* atomic; also what spec.stopping points to */
     int stop_pipe[2];            /* a byte wakes the control thread */
@@ -122,8 +126,8 @@ void xo_acknowledge(xonce_consumer *c, xo_list *l);
 /* lane.c. Lock held. */
 int xo_lane_add(xonce_consumer *c, xo_sub *s, xonce_message *m); /* -1: no memory */
 size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dropped, int64_t *look_again);
-/* After a run: what is not acknowledged stays at the head of its lane. down: the database was at fault, not the message. */
-void xo_lane_return(xonce_consumer *c, xo_worker *w, xo_list *acks, int down);
+/* After a run: what is not acknowledged stays at the head of its lane, but for a queue that was taken over, whose messages are given back. down: the database was at fault, not the message. */
+void xo_lane_return(xonce_consumer *c, xo_worker *w, xo_list *acks, xo_list *nacks, int down);
 void xo_lanes_empty(xonce_consumer *c, xo_sub *s, xo_list *out);
 
 /* threads */

@@ -35,7 +35,7 @@ int64_t xo_next_pause(int64_t last, int64_t first)
 
 void xo_spec_of(const xonce_consumer *c, const xo_sub *s, void *worker, xo_spec *out)
 {
-    *out = (xo_spec){.one = s->one, .many = s->many, .arg = s->arg, .worker = worker, .stopping = &c->stop_asked, .ordered = s->kind == XO_ORDERED,
+    *out = (xo_spec){.one = s->one, .many = s->many, .arg = s->arg, .worker = worker, .stopping = &c->stop_asked, .ordered = s->in_lanes,
                      .no_dedup = c->no_dedup, .max_attempts = c->attempts};
 }
 
@@ -52,12 +52,13 @@ static run_kind run(xo_worker *w, xo_error *why)
         const xo_item *item = &w->items[i];
         w->messages[i]->failed |= item->failed_run; /* for the source: an attempt is used up, though a later run in this delivery may have been cut short */
         w->messages[i]->rejected = item->outcome == XONCE_REJECTED;
+        w->messages[i]->fenced = item->outcome == XONCE_DEFERRED && item->error.pub.code == XONCE_E_FENCED;
         if (item->outcome != XONCE_DEFERRED) {
             w->fates[i] = XO_FATE_ACK;
         } else if (kind == RUN_FINE || item->failed_run) {
             w->fates[i] = XO_FATE_NACK;
         }
-        if (kind == RUN_FINE && item->outcome == XONCE_DEFERRED && !item->failed_run && item->error.pub.code != XONCE_OK) {
+        if (kind == RUN_FINE && item->outcome == XONCE_DEFERRED && !item->failed_run && item->error.pub.code != XONCE_OK && !w->messages[i]->fenced) {
             *why = item->error;
             put_off++;
         }
@@ -72,7 +73,7 @@ static void count(xonce_consumer *c, const xo_worker *w)
         c->fresh += item->outcome == XONCE_FRESH;
         c->duplicate += item->outcome == XONCE_DUPLICATE;
         c->rejected += item->outcome == XONCE_REJECTED;
-        c->retried += w->sub->kind == XO_ORDERED ? item->outcome == XONCE_DEFERRED && item->failed_run : w->fates[i] == XO_FATE_NACK;
+        c->retried += w->sub->in_lanes ? item->outcome == XONCE_DEFERRED && item->failed_run : w->fates[i] == XO_FATE_NACK;
         c->conflicts += item->error.cls == XO_SQL_AGAIN;
         c->unknown_commits += item->error.pub.code == XONCE_E_UNKNOWN_COMMIT;
         if (item->error.pub.code == XONCE_E_TX_LOST) {
@@ -149,8 +150,8 @@ static void work(xo_worker *w)
     pthread_mutex_lock(&c->lock);
     w->since = 0;
     count(c, w);
-    if (w->sub->kind == XO_ORDERED) {
-        xo_lane_return(c, w, &acks, kind == RUN_DOWN || kind == RUN_DEAD);
+    if (w->sub->in_lanes) {
+        xo_lane_return(c, w, &acks, &nacks, kind == RUN_DOWN || kind == RUN_DEAD);
     } else {
         for (size_t i = 0; i < w->n; i++) {
             xo_list_push(w->fates[i] == XO_FATE_ACK ? &acks : w->fates[i] == XO_FATE_NACK ? &nacks : &held, w->messages[i]);

@@ -52,6 +52,7 @@ static xonce_status make(xonce_message **out, const char *topic, const char *id,
     m->queue = -1;
     m->offset = m->store_time = m->log_offset = -1;
     m->copy_offset = m->copy_log_offset = -1;
+    m->claim_from = m->claim_generation = m->claim_epoch = -1;
     m->attempt = 1;
     m->polled_boot = xo_boot_ms();
     m->expires_mono = INT64_MAX;
@@ -325,7 +326,7 @@ void *xonce_message_owner(const xonce_message *m)
 void xo_message_lane(const xonce_message *m, char *out, size_t size)
 {
     const char *key = xonce_message_property(m, "__SHARDINGKEY");
-    if (key && *key) {
+    if (key && *key && m->claim_epoch < 0) {
         (void)snprintf(out, size, "%s", key);
     } else {
         (void)snprintf(out, size, "%s/%d", m->broker, (int)m->queue);

@@ -36,13 +36,17 @@ struct xonce_message {
     char *copy_topic, *copy_broker; /* of a copy out of a retry queue: that queue, whose ranges say whether this copy is settled; NULL for what came out of its own topic */
     int32_t copy_queue;
     int64_t copy_store_time;
+    /* A claim by offset: settled is what the queue's row of this generation covers, once it is moved from between claim_from and offset to behind it, under this epoch. */
+    int64_t claim_from, claim_generation, claim_epoch; /* claim_epoch -1: by record */
+    int claim_record;             /* with claim_epoch >= 0: by record as well. Without: by record only, although its queue is claimed by offset */
     int failed, rejected;         /* set by the consumer before it is settled: its handler failed in this delivery; it stands in xonce_rejected */
+    int fenced;                   /* likewise: its queue was taken over by another member */
     struct xonce_message *next;   /* for queues of the library's; the holder's */
 };
 
 /* Sets a property from n bytes each. */
 xonce_status xo_message_put(xonce_message *m, const char *name, size_t nname, const char *value, size_t nvalue);
-/* The lane of an ordered message: __SHARDINGKEY, else "broker/queue". Writes at most size bytes. */
+/* The lane of an ordered message: __SHARDINGKEY, else, or when it is claimed by offset, "broker/queue". Writes at most size bytes. */
 void xo_message_lane(const xonce_message *m, char *out, size_t size);
 
 /* ---- identity (docs/design.md "Record and identity"; the rules are in docs/guarantees.md) ---- */

@@ -10,6 +10,9 @@ typedef struct {
     int64_t generation, first, next;        /* first <= offset < next */
     int64_t last_store_time, last_log_offset; /* the greatest in it; -1 = none yet */
     int64_t epoch;                          /* how often the queue was taken over */
+    int by_offset;                          /* 1: the queue's messages are claimed by offset (NULL in record_before: they are not); */
+    int64_t record_before;                  /* ... those before this one, which others may have claimed by record or sent back, by record as well. INT64_MAX: all of them, until the queue's end at the
+                                               take-over is known */
 } xo_range;
 /* Where a source with offsets keeps its positions; the consumer hands it one that writes xonce_settled. Any thread; may block as a database does. */
 typedef struct {
@@ -22,6 +25,14 @@ typedef struct {
        one is as it was; load again and take another generation. XONCE_E_TIMEOUT: somebody holds the rows, try again. */
     xonce_status (*save)(void *self, const xo_range *r, size_t n);
     xonce_status (*store_id)(void *self, char out[9]); /* 8 hex digits that name this database */
+    /* Takes a queue over: in one transaction, and provided that its rows are still the n that were loaded, writes r (which continues the youngest of them, or is new), gives all rows of the queue
+       r->by_offset, r->record_before and a new epoch, which is in r->epoch then. Who holds an older one settles nothing more. XONCE_E_CONFLICT: the rows are others by now, load again; XONCE_E_TIMEOUT as above. */
+    xonce_status (*take)(void *self, xo_range *r, const xo_range *loaded, size_t n);
+    /* Of a queue that was taken over with r->epoch: moves the end of r's row, if that stands between from and r->next, to r->next, where nobody wants what lies between, and writes record_before.
+       XONCE_E_FENCED: it was taken over by somebody else, or does not stand there. */
+    xonce_status (*advance)(void *self, const xo_range *r, int64_t from);
+    /* Is there a record of a message of this queue, at offset or behind it? */
+    xonce_status (*recorded)(void *self, const char *topic, const char *broker, int32_t queue, int64_t offset, int *yes);
 } xo_position_ops;
 /* Does offset lie in the row; and is what has this store time and physical offset as old as what it covers? */
 int xo_range_inside(const xo_range *r, int64_t offset);

@@ -564,7 +564,7 @@ static void custom_counts(xonce_source *s, xo_source_counts *out)
     pthread_mutex_unlock(&c->lock);
 }
 
-static const xo_source_ops ops = {op_subscribe, op_start, op_poll, op_ack, op_nack, op_caught_up, op_stop, op_wake, op_close, NULL, NULL};
+static const xo_source_ops ops = {op_subscribe, op_start, op_poll, op_ack, op_nack, op_caught_up, op_stop, op_wake, op_close, NULL, NULL, NULL};
 
 static int start_thread(custom *c)
 {

@@ -26,6 +26,8 @@ typedef struct xo_source_ops {
     /* The store time (ms UTC) before which nothing of the group waits or is unsettled anywhere, whoever of its members has it; -1: that cannot be found out now. May take as long as a few
        requests do. NULL: caught_up() is all that the source knows. */
     xonce_status (*watermark)(xonce_source *s, int64_t *ms);
+    /* Before start, after subscribe, and only with positions: the topic's messages are to be claimed by offset (claim_epoch set). NULL: a source without offsets. */
+    xonce_status (*by_offset)(xonce_source *s, const char *topic);
 } xo_source_ops;
 typedef struct {
     uint64_t acked, ack_failed, expired, polls; /* expired: dropped from the buffer because their time was up */

@@ -23,6 +23,8 @@ static xo_step step_of_error(void)
     case XO_SQL_PARENT:
         break;
     }
+    if (code == XONCE_E_FENCED)
+        return XO_STEP_FENCED;
     if (code == XONCE_E_CONNECT || code == XONCE_E_CONFLICT || code == XONCE_E_UNKNOWN_COMMIT)
         return XO_STEP_AGAIN;
     if (code == XONCE_E_AUTH || code == XONCE_E_SCHEMA)
@@ -33,6 +35,11 @@ static xo_step step_of_error(void)
 static int again_class(void)
 {
     return step_of_error() == XO_STEP_AGAIN;
+}
+
+static int fenced(void)
+{
+    return step_of_error() == XO_STEP_FENCED;
 }
 
 /* ---- claim ---- */
@@ -61,6 +68,10 @@ static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
             break;
         case XO_CLAIM_STALE:
             xo_fail(XONCE_E_TIMEOUT, "message %.64s was taken from its source too long ago to be claimed safely: it must come again", m->cl.uniq);
+            xo_leave_deferred(r, set[i], XONCE_RETRY, 0);
+            break;
+        case XO_CLAIM_FENCED:
+            xo_fail(XONCE_E_FENCED, "messages of topic %.100s are claimed by offset by other members of the group, this one claims by record", m->cl.m->topic);
             xo_leave_deferred(r, set[i], XONCE_RETRY, 0);
             break;
         case XO_CLAIM_COLLIDES:
@@ -92,19 +103,24 @@ static xo_step claim_set(xo_runner *r, const size_t *set, size_t n)
         xo_nomem();
         return XO_STEP_FATAL;
     }
+    size_t k = 0;
     for (size_t i = 0; i < n; i++) {
-        cls[i] = &r->all[set[i]].cl;
-        if (r->spec->no_dedup)
-            cls[i]->state = XO_CLAIM_FRESH;
+        xo_claimant *cl = &r->all[set[i]].cl;
+        if (r->spec->no_dedup || (xo_by_offset(cl->m) && !cl->m->claim_record))
+            cl->state = XO_CLAIM_FRESH;
+        else
+            cls[k++] = cl;
     }
     if (r->spec->no_dedup)
         return XO_STEP_DONE;
-    if (xo_claim_all(r->s, r->tx.c, &r->tx.arena, cls, n) != XONCE_OK)
+    if (k && xo_claim_all(r->s, r->tx.c, &r->tx.arena, cls, k) != XONCE_OK)
         return step_of_error();
     for (size_t i = 0; i < n; i++)
-        if (cls[i]->state == XO_CLAIM_FRESH) /* so what an earlier attempt claimed is not there */
+        if (r->all[set[i]].cl.state == XO_CLAIM_FRESH) /* so what an earlier attempt claimed is not there */
             r->all[set[i]].exposed = 0;
-    return take_out_odd(r, set, n) ? XO_STEP_WITHOUT : XO_STEP_DONE;
+    if (k && take_out_odd(r, set, n))
+        return XO_STEP_WITHOUT;
+    return xo_offset_claim(r, set, n) == XONCE_OK ? XO_STEP_DONE : step_of_error();
 }
 
 /* ---- handlers ---- */
@@ -183,8 +199,8 @@ static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t p
     if (tx->failed) {
         who = tx->failed_item;
         xo_error_restore(&tx->error);
-        if (again_class())
-            return XO_STEP_AGAIN;
+        if (again_class() || fenced())
+            return step_of_error();
         if (v == XONCE_DONE || who != set[pos])
             v = XONCE_RETRY;
     }
@@ -259,8 +275,8 @@ static xo_step batch_failed(xo_runner *r, const size_t *fresh, size_t k, xonce_v
     int sql_failed = r->tx.failed;
     if (sql_failed) {
         xo_error_restore(&r->tx.error);
-        if (again_class())
-            return XO_STEP_AGAIN;
+        if (again_class() || fenced())
+            return step_of_error();
         if (v == XONCE_DONE)
             v = XONCE_RETRY;
         if (r->s->judge_sql && xo_error_class() == XO_SQL_SETUP)
@@ -372,8 +388,8 @@ static xo_step commit_failed(xo_runner *r, const size_t *set, size_t n, size_t f
         return XO_STEP_ESCAPED;
     if (xonce_error_last()->code == XONCE_E_UNKNOWN_COMMIT)
         return unknown_commit(r, set, n);
-    if (again_class())
-        return XO_STEP_AGAIN;
+    if (again_class() || fenced())
+        return step_of_error();
     size_t fresh = count_fresh(r, set, n);
     if (failed_item != SIZE_MAX && r->spec->one)
         return xo_leave_failed(r, failed_item, XONCE_RETRY, 1);
@@ -393,9 +409,17 @@ static int any_maybe(const xo_runner *r, const size_t *set, size_t n)
     return 0;
 }
 
+static int any_by_offset(const xo_runner *r, const size_t *set, size_t n)
+{
+    for (size_t i = 0; r->by_offset && i < n; i++)
+        if (xo_by_offset(r->all[set[i]].cl.m))
+            return 1;
+    return 0;
+}
+
 static xo_step commit_set(xo_runner *r, const size_t *set, size_t n)
 {
-    if (count_fresh(r, set, n) == 0 && !any_maybe(r, set, n)) {
+    if (count_fresh(r, set, n) == 0 && !any_maybe(r, set, n) && !any_by_offset(r, set, n)) {
         /* only duplicates: what they wait for is committed, there is nothing of ours. (After an unknown COMMIT we do commit: the locking read makes that wait for the
            standby that the first COMMIT may have been cancelled in waiting for.) */
         xo_tx_close(&r->tx, 1);

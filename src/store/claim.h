@@ -12,6 +12,7 @@ typedef enum {
     XO_CLAIM_NO_ROW,     /* refused, but no row is there: an error, never a duplicate */
     XO_CLAIM_STALE,      /* polled too long ago */
     XO_CLAIM_TAKEN,      /* its id is another's, who is not settled yet or has the id made for collisions too: it must come again */
+    XO_CLAIM_FENCED,     /* its queue is claimed by offset by others */
     XO_CLAIM_COVERED,    /* inside of a claim: its place is settled, its record was pruned */
     XO_CLAIM_WAITS       /* inside of a claim: `over` has its id and is decided first */
 } xo_claim_state;

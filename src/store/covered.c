@@ -41,7 +41,7 @@ static int is_of(const xo_claimant *cl, const char *topic, place *p)
     return has_place(cl, p) && strcmp(p->topic, topic) == 0;
 }
 
-/* broker_name, queue_id, first_offset, next_offset, last_store_time, last_log_offset, tags */
+/* broker_name, queue_id, first_offset, next_offset, last_store_time, last_log_offset, tags, record_before */
 static int on_range(const xonce_row *r, void *arg)
 {
     looking *l = arg;
@@ -55,8 +55,12 @@ static int on_range(const xonce_row *r, void *arg)
     int64_t queue = xonce_row_int(r, 1);
     for (size_t i = 0; i < l->n; i++) {
         xo_claimant *cl = l->set[i];
-        if (is_of(cl, l->topic, &p) && p.queue == queue && strcmp(p.broker, broker) == 0 &&
-            xo_ranges_cover(&range, 1, p.offset, p.store_time, p.log_offset, xonce_message_property(cl->m, "TAGS"))) {
+        if (!is_of(cl, l->topic, &p) || p.queue != queue || strcmp(p.broker, broker) != 0) {
+            continue;
+        }
+        if (!xonce_row_is_null(r, 7) && !cl->m->claim_record) {
+            cl->state = XO_CLAIM_FENCED;
+        } else if (xo_ranges_cover(&range, 1, p.offset, p.store_time, p.log_offset, xonce_message_property(cl->m, "TAGS"))) {
             cl->state = XO_CLAIM_COVERED;
             l->hits++;
         }
@@ -67,8 +71,8 @@ static int on_range(const xonce_row *r, void *arg)
 /* One topic's claims against its ranges. In the usual course no range reaches up to them, and no row is read. */
 static xonce_status look(xonce_store *s, xo_conn *c, looking *l)
 {
-    static const char sql[] = "SELECT broker_name, queue_id, first_offset, next_offset, last_store_time, last_log_offset, tags FROM xonce_settled"
-                              " WHERE consumer_group = $1 AND topic_name = $2 AND next_offset > $3 AND first_offset <= $4";
+    static const char sql[] = "SELECT broker_name, queue_id, first_offset, next_offset, last_store_time, last_log_offset, tags, record_before FROM xonce_settled"
+                              " WHERE consumer_group = $1 AND topic_name = $2 AND ((next_offset > $3 AND first_offset <= $4) OR record_before IS NOT NULL)";
     const xo_sql *parsed = NULL;
     int owned = 0;
     int64_t low = INT64_MAX, high = -1;

@@ -53,6 +53,8 @@ typedef struct {
     const xo_sql *sql;
     const xonce_value *v;       /* sql->nparams values */
     size_t item;                /* the message it was queued for */
+    int fence;                  /* 1: it must change exactly one row, else the transaction is not to be committed: XONCE_E_FENCED. On PostgreSQL its text fails by itself then, so that it need not be
+                                   waited for */
 } xo_stmt;
 
 /* A result row. The engine fills these per call of the row function; lens and texts are valid during it. */

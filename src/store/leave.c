@@ -75,11 +75,33 @@ xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql
     return XO_STEP_WITHOUT;
 }
 
+xo_step xo_leave_fenced(xo_runner *r, size_t who, const size_t *set, size_t n)
+{
+    xo_error why;
+    xo_error_save(&why);
+    for (size_t i = 0; i < n; i++) {
+        xo_member *m = &r->all[set[i]];
+        if (m->lane != r->all[who].lane || m->left || m->settled)
+            continue;
+        if (m->maybe && xo_by_offset(m->cl.m) && xo_offset_stands(r->s, m->cl.m) == 1) {
+            m->settled = 1; /* under our epoch nobody but that COMMIT can have moved it */
+            m->it->outcome = XONCE_FRESH;
+            continue;
+        }
+        xo_error_restore(&why);
+        mark_left(r, set[i], XONCE_RETRY, 0);
+    }
+    xo_error_restore(&why);
+    return XO_STEP_WITHOUT;
+}
+
 /* ---- a handler ended the transaction ---- */
 
 /* Is the claim of this one committed, and not another's who came after us? 1, 0, or -1 when the database cannot say now. */
 static int ask_claim(xo_runner *r, xo_member *m)
 {
+    if (xo_by_offset(m->cl.m))
+        return xo_offset_stands(r->s, m->cl.m);
     xonce_tx tx = {0};
     xo_claimant *one = &m->cl;
     int64_t ours = one->row;
@@ -210,7 +232,7 @@ static void write_rejected(xo_runner *r, xo_member *m)
     xonce_status st = xo_reject_write(r->s, &m->cl, m->claim_stands || r->spec->no_dedup, m->it->error.pub.text, &what);
     if (st != XONCE_OK) {
         xo_log(XO_ERROR, "store", "group %s: message %.64s could not be written to xonce_rejected: %s", r->s->group, m->cl.uniq, xonce_error_last()->text);
-        if (!m->it->failed_run) /* then that is why it is put off */
+        if (!m->it->failed_run || st == XONCE_E_FENCED) /* then that is why it is put off */
             xo_error_save(&m->it->error);
         what = XONCE_DEFERRED;
     }

@@ -213,7 +213,9 @@ static xonce_status run_some(xo_my *m, const xo_stmt *s, size_t n, size_t *done,
             return st;
     }
     (void)n;
-    return xo_my_one(m, s->sql, s->v, NULL, NULL, NULL);
+    int64_t changed = 1;
+    xonce_status st = xo_my_one(m, s->sql, s->v, NULL, NULL, s->fence ? &changed : NULL);
+    return st == XONCE_OK && changed != 1 ? xo_fail(XONCE_E_FENCED, "its position was moved by another member") : st;
 }
 
 xonce_status xo_my_run(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed)

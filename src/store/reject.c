@@ -103,12 +103,19 @@ typedef struct {
     form how;
 } reject;
 
+/* A claim by offset. After an unknown COMMIT it may stand already. */
+static xonce_status move_behind(xonce_tx *tx, const reject *j)
+{
+    xonce_status st = xo_offset_move(tx, j->cl->m);
+    return st == XONCE_E_FENCED && j->maybe && xo_offset_stands(tx->s, j->cl->m) == 1 ? XONCE_OK : st;
+}
+
 static xonce_status write_row(xonce_tx *tx, reject *j, xonce_outcome *what)
 {
     xonce_status st = XONCE_OK;
     int there = 0;
     *what = XONCE_REJECTED;
-    if (!j->claim_stands) {
+    if (!j->claim_stands && (!xo_by_offset(j->cl->m) || j->cl->m->claim_record)) {
         j->cl->keep_key |= j->cl->state == XO_CLAIM_COLLIDES; /* it has a key of its own by now */
         st = xo_claim_all(tx->s, tx->c, &tx->arena, &j->cl, 1);
         if (st == XONCE_OK && j->cl->state == XO_CLAIM_COLLIDES && !j->cl->keep_key) { /* rejected as it is anyway, not for that */
@@ -120,6 +127,8 @@ static xonce_status write_row(xonce_tx *tx, reject *j, xonce_outcome *what)
         else if (st == XONCE_OK && j->cl->state != XO_CLAIM_FRESH)
             st = xo_fail(XONCE_E_SQL, "the claim of a message to reject was refused for another reason than its id");
     }
+    if (st == XONCE_OK && !j->claim_stands && xo_by_offset(j->cl->m))
+        st = move_behind(tx, j);
     if (st == XONCE_OK && (*what == XONCE_REJECTED || j->maybe))
         st = is_there(tx, j->cl, &there);
     if (there) /* written by an earlier try, or for a record that is pruned by now */
@@ -137,9 +146,10 @@ static xonce_status write_once(xonce_store *s, reject *j, xonce_outcome *what)
         return st;
     st = write_row(&tx, j, what);
     size_t failed = 0;
-    if (st == XONCE_OK && *what == XONCE_REJECTED)
+    int write = *what == XONCE_REJECTED || xo_by_offset(j->cl->m);
+    if (st == XONCE_OK && write)
         st = xo_tx_commit(&tx, &failed);
-    xo_tx_close(&tx, st != XONCE_OK || *what != XONCE_REJECTED);
+    xo_tx_close(&tx, st != XONCE_OK || !write);
     return st;
 }
 
@@ -186,7 +196,7 @@ xonce_status xo_reject_write(xonce_store *s, xo_claimant *cl, int claim_stands, 
         j.maybe |= st == XONCE_E_UNKNOWN_COMMIT;
         if (st != XONCE_OK && !again)
             other_form(&j);
-        done = st == XONCE_OK || (!again && cls == XO_SQL_SETUP) || j.how == NO_WAY || try >= s->tries;
+        done = st == XONCE_OK || st == XONCE_E_FENCED || (!again && cls == XO_SQL_SETUP) || j.how == NO_WAY || try >= s->tries;
         if (!done)
             xo_back_off(try);
     }

@@ -6,6 +6,7 @@
 typedef struct {
     int64_t rows, generation, epoch;
     char *tags; /* of the youngest */
+    xonce_value record_before;
     int failed; /* no memory */
 } found;
 
@@ -18,6 +19,7 @@ static int on_row(const xonce_row *r, void *arg)
     f->epoch = epoch > f->epoch ? epoch : f->epoch;
     free(f->tags);
     f->tags = xo_strdup(xonce_row_text(r, 2));
+    f->record_before = xonce_row_is_null(r, 3) ? xonce_null() : xonce_int(xonce_row_int(r, 3));
     f->failed = !f->tags;
     return f->failed;
 }
@@ -38,10 +40,10 @@ static xonce_status cut_ranges(xonce_tx *tx, xonce_value *v, int64_t rows, int64
 
 static xonce_status rewind_in(xonce_tx *tx, xonce_store *s, const char *topic, const char *broker, int32_t queue, int64_t offset, int64_t *records)
 {
-    xonce_value v[8] = {xonce_text(s->group), xonce_text(topic), xonce_text(broker), xonce_int(queue), xonce_int(offset)};
-    found f = {.generation = -1};
+    xonce_value v[9] = {xonce_text(s->group), xonce_text(topic), xonce_text(broker), xonce_int(queue), xonce_int(offset)};
+    found f = {.generation = -1, .record_before = xonce_null()};
     int64_t left = 0;
-    xonce_status st = xonce_query(tx, "SELECT generation, epoch, tags FROM xonce_settled" OF_QUEUE " ORDER BY generation", v, 4, on_row, &f);
+    xonce_status st = xonce_query(tx, "SELECT generation, epoch, tags, record_before FROM xonce_settled" OF_QUEUE " ORDER BY generation", v, 4, on_row, &f);
     if (st == XONCE_OK) {
         st = f.failed ? xo_nomem() : cut_ranges(tx, v, f.rows, &left);
     }
@@ -49,10 +51,11 @@ static xonce_status rewind_in(xonce_tx *tx, xonce_store *s, const char *topic, c
         v[5] = xonce_int(f.generation + 1);
         v[6] = xonce_int(f.epoch + 1);
         v[7] = xonce_text(f.tags ? f.tags : "*");
+        v[8] = f.record_before;
         st = xonce_exec_now(tx,
-                            "INSERT INTO xonce_settled (consumer_group, topic_name, broker_name, queue_id, generation, tags, first_offset, next_offset, last_store_time, last_log_offset, epoch)"
-                            " VALUES ($1, $2, $3, $4, $6, $8, $5, $5, -1, -1, $7)",
-                            v, 8, NULL);
+                            "INSERT INTO xonce_settled (consumer_group, topic_name, broker_name, queue_id, generation, tags, first_offset, next_offset, last_store_time, last_log_offset, epoch, record_before)"
+                            " VALUES ($1, $2, $3, $4, $6, $8, $5, $5, -1, -1, $7, $9)",
+                            v, 9, NULL);
     }
     if (st == XONCE_OK) {
         const char *sql = s->d->kind == XO_DIALECT_MYSQL ? "DELETE FROM transaction_record" OF_QUEUE " AND `offset` >= $5" : "DELETE FROM transaction_record" OF_QUEUE " AND \"offset\" >= $5";

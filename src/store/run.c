@@ -74,6 +74,9 @@ static xonce_status after_attempt(xo_runner *r, xo_step step, const size_t *live
         if (step == XO_STEP_WITHOUT)
             return XONCE_OK;
         break;
+    case XO_STEP_FENCED:
+        (void)xo_leave_fenced(r, r->tx.failed_item, live, k);
+        return XONCE_OK;
     case XO_STEP_AGAIN:
     case XO_STEP_SPLIT:
     case XO_STEP_SINGLY:
@@ -109,7 +112,8 @@ static xonce_status run_set(xo_runner *r, const size_t *set, size_t n, int depth
         size_t k = live_of(r, set, n, live);
         if (k == 0)
             break;
-        r->savepoints = r->spec->one && (r->s->d->savepoint_each || p.reruns >= 2);
+        /* not where the claims of a lane are one: without its last messages that is another one */
+        r->savepoints = r->spec->one && !r->by_offset && (r->s->d->savepoint_each || p.reruns >= 2);
         xo_step step = xo_attempt(r, live, k);
         st = after_attempt(r, step, live, k, &p, depth, &over);
     }
@@ -117,26 +121,24 @@ static xonce_status run_set(xo_runner *r, const size_t *set, size_t n, int depth
     return st;
 }
 
+/* Two lanes under one number are one lane: in order still. */
 static void number_lanes(xo_runner *r)
 {
-    char a[300], b[300];
+    char name[300];
     for (size_t i = 0; i < r->n; i++) {
-        xo_message_lane(r->all[i].it->m, a, sizeof a);
-        r->all[i].lane = i;
-        for (size_t j = 0; j < i; j++) {
-            xo_message_lane(r->all[j].it->m, b, sizeof b);
-            if (strcmp(a, b) == 0) {
-                r->all[i].lane = r->all[j].lane;
-                break;
-            }
-        }
+        uint64_t h = UINT64_C(14695981039346656037);
+        xo_message_lane(r->all[i].it->m, name, sizeof name);
+        for (const char *p = name; *p; p++)
+            h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+        r->all[i].lane = h;
     }
 }
 
 /* One that no handler may see: it is rejected, wherever it stands. */
 static void leave_at_once(xo_runner *r, size_t who, int failed_run)
 {
-    r->all[who].left = 0; /* whatever it stands behind */
+    if (!xo_by_offset(r->all[who].cl.m))
+        r->all[who].left = 0; /* whatever it stands behind */
     xo_leave_deferred(r, who, XONCE_REJECT, failed_run);
 }
 
@@ -152,6 +154,7 @@ static xonce_status init_members(xo_runner *r, xo_item *items, size_t n)
     if (r->spec->ordered)
         number_lanes(r);
     for (size_t i = 0; i < n; i++) {
+        r->by_offset |= xo_by_offset(items[i].m) && !r->spec->no_dedup;
         xonce_status st = xo_claimant_init(r->s, items[i].m, i, &r->all[i].cl);
         if (st == XONCE_E_NOMEM || !r->all[i].cl.key[0]) /* no memory, no crypto library: not the message's fault */
             return st;

@@ -2,6 +2,7 @@
 #ifndef XO_RUN_H
 #define XO_RUN_H
 #include "store/claim.h"
+#include "store/offset.h"
 #include "store/tx.h"
 
 typedef struct {
@@ -16,7 +17,7 @@ typedef struct {
     int maybe;              /* an unknown COMMIT may have applied it: a refused claim then is ours */
     int ran;                /* its handler returned in this attempt */
     size_t twin;            /* member whose outcome it takes, SIZE_MAX */
-    size_t lane;            /* ordered: the same number for the same lane */
+    uint64_t lane;          /* ordered: the same number for the same lane */
 } xo_member;
 
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
     xo_member *all;
     size_t n;
     xonce_tx tx;
+    int by_offset;          /* some are claimed by offset */
     int savepoints;         /* a savepoint around each message in this attempt */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
     size_t safe;            /* those that ran before this one were sent before a handler ended the transaction; SIZE_MAX: nobody was */
@@ -37,6 +39,7 @@ typedef enum {
     XO_STEP_SPLIT,    /* one of them is at fault, nobody knows which: in halves */
     XO_STEP_SINGLY,   /* the COMMIT was refused: each alone */
     XO_STEP_ESCAPED,  /* a handler ended the transaction */
+    XO_STEP_FENCED,   /* the queue of tx.failed_item was taken over by another member */
     XO_STEP_FATAL     /* no message can succeed; the thread's last error says why */
 } xo_step;
 
@@ -51,8 +54,13 @@ xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql
 void xo_leave_deferred(xo_runner *r, size_t who, xonce_verdict verdict, int failed_run);
 /* After a transaction that a handler ended: finds out what is committed and settles or takes out. WITHOUT, SINGLY, or AGAIN when that changed nothing. */
 xo_step xo_leave_escaped(xo_runner *r, const size_t *set, size_t n);
+/* After a transaction in which the queue of this one was found taken over: those of its lane leave, or are settled where an unknown COMMIT was ours. WITHOUT. */
+xo_step xo_leave_fenced(xo_runner *r, size_t who, const size_t *set, size_t n);
 /* The outcome of one that left: deferred, or written to xonce_rejected. */
 void xo_finish_left(xo_runner *r, xo_member *m);
+
+/* offset.c: queues the moves of the rows of all queues of which set has messages that are claimed so. */
+xonce_status xo_offset_claim(xo_runner *r, const size_t *set, size_t n);
 
 /* run.c: the pause before another try. */
 void xo_back_off(int tries);

@@ -9,11 +9,9 @@
 #include <string.h>
 
 /* CHUNK: rows of one statement at most; smaller pieces are powers of two, so that few statements are prepared. PATIENCE: a source has other things to do. */
-enum { CHUNK = 64, ROW_PARAMS = 10, KEY_PARAMS = 5, NAME_MAX_BYTES = 255, TAGS_MAX = 65535, PATIENCE_MS = 10000, LOST_TRIES = 3 };
+enum { CHUNK = 64, ROW_PARAMS = 11, KEY_PARAMS = 5, NAME_MAX_BYTES = 255, TAGS_MAX = 65535, PATIENCE_MS = 10000, LOST_TRIES = 3 };
 
 /* ---- again, where the database says so ---- */
-
-typedef xonce_status (*once_fn)(xonce_store *s, void *arg);
 
 /* CONFLICT is kept for rows that do not continue each other: a deadlock or a lock that is held is out of time. */
 static xonce_status give_up(const xonce_store *s, const char *what)
@@ -26,7 +24,7 @@ static xonce_status give_up(const xonce_store *s, const char *what)
     return xo_error_context("%s of group %s", what, s->group);
 }
 
-static xonce_status patiently(xonce_store *s, once_fn once, void *arg, const char *what)
+xonce_status xo_patiently(xonce_store *s, xo_once_fn once, void *arg, const char *what)
 {
     int64_t deadline = xo_mono_ms() + PATIENCE_MS;
     int lost = 0;
@@ -74,6 +72,8 @@ static int take_row(const xonce_row *r, void *arg)
         .last_store_time = xonce_row_int(r, 4),
         .last_log_offset = xonce_row_int(r, 5),
         .epoch = xonce_row_int(r, 6),
+        .by_offset = !xonce_row_is_null(r, 7),
+        .record_before = xonce_row_int(r, 7),
     };
     l->failed = !x->topic || !x->broker || !x->tags;
     return l->failed;
@@ -81,7 +81,7 @@ static int take_row(const xonce_row *r, void *arg)
 
 static xonce_status load_once(xonce_store *s, void *arg)
 {
-    static const char sql[] = "SELECT tags, generation, first_offset, next_offset, last_store_time, last_log_offset, epoch FROM xonce_settled"
+    static const char sql[] = "SELECT tags, generation, first_offset, next_offset, last_store_time, last_log_offset, epoch, record_before FROM xonce_settled"
                               " WHERE consumer_group = $1 AND topic_name = $2 AND broker_name = $3 AND queue_id = $4 ORDER BY generation";
     loading *l = arg;
     xonce_value v[] = {xonce_text(s->group), xonce_text(l->topic), xonce_text(l->broker), xonce_int(l->queue)};
@@ -101,7 +101,7 @@ static xonce_status load(void *self, const char *topic, const char *broker, int3
     loading l = {.topic = topic, .broker = broker, .queue = queue};
     *out = NULL;
     *n = 0;
-    xonce_status st = patiently(self, load_once, &l, "reading the positions");
+    xonce_status st = xo_patiently(self, load_once, &l, "reading the positions");
     if (st == XONCE_OK) {
         *out = l.rows;
         *n = l.n;
@@ -134,7 +134,7 @@ static xonce_status knows_once(xonce_store *s, void *arg)
 static xonce_status knows(void *self, const char *topic, int *known)
 {
     knowing k = {.topic = topic};
-    xonce_status st = patiently(self, knows_once, &k, "reading the positions");
+    xonce_status st = xo_patiently(self, knows_once, &k, "reading the positions");
     *known = k.known;
     return st;
 }
@@ -261,12 +261,13 @@ static xonce_status write_chunk(xonce_tx *tx, const xo_range *r, size_t n)
     xonce_value v[1 + CHUNK * ROW_PARAMS];
     size_t k = 0;
     xo_buf sql = {0};
-    xo_buf_str(&sql, "INSERT INTO xonce_settled (consumer_group, topic_name, broker_name, queue_id, generation, tags, first_offset, next_offset, last_store_time, last_log_offset, epoch) VALUES ");
+    xo_buf_str(&sql, "INSERT INTO xonce_settled (consumer_group, topic_name, broker_name, queue_id, generation, tags, first_offset, next_offset, last_store_time, last_log_offset, epoch, record_before) VALUES ");
     v[k++] = xonce_text(tx->s->group);
     for (size_t i = 0; i < n; i++, r++) {
-        add_place(&sql, i ? ", ($1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" : "($1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", k + 1);
+        add_place(&sql, i ? ", ($1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" : "($1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", k + 1);
         const xonce_value row[ROW_PARAMS] = {xonce_text(r->topic), xonce_text(r->broker), xonce_int(r->queue), xonce_int(r->generation), xonce_text(r->tags), xonce_int(r->first),
-                                             xonce_int(r->next), xonce_int(r->last_store_time), xonce_int(r->last_log_offset), xonce_int(r->epoch)};
+                                             xonce_int(r->next), xonce_int(r->last_store_time), xonce_int(r->last_log_offset), xonce_int(r->epoch),
+                                             r->by_offset ? xonce_int(r->record_before) : xonce_null()};
         memcpy(&v[k], row, sizeof row);
         k += ROW_PARAMS;
     }
@@ -367,7 +368,7 @@ static xonce_status save(void *self, const xo_range *r, size_t n)
     saving v = {0};
     xonce_status st = n ? prepare(&v, r, n) : XONCE_OK;
     if (st == XONCE_OK && n)
-        st = patiently(self, save_once, &v, "writing the positions");
+        st = xo_patiently(self, save_once, &v, "writing the positions");
     free(v.rows);
     if (st == XONCE_OK && v.apart)
         return xo_fail(XONCE_E_CONFLICT, "writing the positions: %s was begun by another member, and what is settled here does not continue it", v.where);
@@ -439,7 +440,7 @@ static xonce_status store_id(void *self, char out[9])
 {
     naming n = {0};
     out[0] = 0;
-    xonce_status st = patiently(self, name_once, &n, "the store's name");
+    xonce_status st = xo_patiently(self, name_once, &n, "the store's name");
     if (st != XONCE_OK)
         return st;
     if (strspn(n.uuid, "0123456789abcdef") < 8)
@@ -451,6 +452,6 @@ static xonce_status store_id(void *self, char out[9])
 
 const xo_position_ops *xo_store_positions(void)
 {
-    static const xo_position_ops ops = {load, knows, save, store_id};
+    static const xo_position_ops ops = {load, knows, save, store_id, xo_position_take, xo_position_advance, xo_position_recorded};
     return &ops;
 }

@@ -284,7 +284,10 @@ xonce_status xo_lite_query(xo_conn *conn, const xo_sql *sql, const xonce_value *
 xonce_status xo_lite_run(xo_conn *conn, const xo_stmt *s, size_t n, size_t *failed)
 {
     for (size_t i = 0; i < n; i++) {
-        xonce_status st = xo_lite_query(conn, s[i].sql, s[i].v, s[i].sql->nparams, NULL, NULL, NULL);
+        int64_t changed = 1;
+        xonce_status st = xo_lite_query(conn, s[i].sql, s[i].v, s[i].sql->nparams, NULL, NULL, s[i].fence ? &changed : NULL);
+        if (st == XONCE_OK && changed != 1)
+            st = xo_fail(XONCE_E_FENCED, "its position was moved by another member");
         if (st != XONCE_OK) {
             *failed = i;
             return st;

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 enum { QUEUE_MAX = 1024, QUEUE_BYTES_MAX = 4 * 1024 * 1024 };
+#define XO_PG_DIVISION_BY_ZERO "22012" /* what a fence fails with there */
 
 xonce_status xo_tx_open(xonce_tx *tx, xonce_store *s)
 {
@@ -92,6 +93,15 @@ static xonce_status note_failure(xonce_tx *tx, size_t item, const xo_sql *sql)
     return tx->error.pub.code;
 }
 
+/* A queued statement failed. A fence that found no row is told from one that the database refused. */
+static xonce_status note_queued(xonce_tx *tx, const xo_stmt *s)
+{
+    const xonce_error *e = xonce_error_last();
+    if (s->fence && tx->s->d->kind == XO_DIALECT_PG && strcmp(e->sqlstate, XO_PG_DIVISION_BY_ZERO) == 0)
+        (void)xo_fail(XONCE_E_FENCED, "its position was moved by another member");
+    return note_failure(tx, s->item, s->fence ? NULL : s->sql);
+}
+
 static xonce_status flush(xonce_tx *tx)
 {
     if (tx->failed)
@@ -100,10 +110,8 @@ static xonce_status flush(xonce_tx *tx)
         return XONCE_OK;
     size_t failed = 0;
     xonce_status st = tx->s->d->run(tx->c, tx->stmts, tx->nstmts, &failed);
-    if (st != XONCE_OK) {
-        int named = failed < tx->nstmts;
-        st = note_failure(tx, named ? tx->stmts[failed].item : tx->item, named ? tx->stmts[failed].sql : NULL);
-    }
+    if (st != XONCE_OK)
+        st = failed < tx->nstmts ? note_queued(tx, &tx->stmts[failed]) : note_failure(tx, tx->item, NULL);
     xo_tx_reset_queue(tx);
     return st;
 }
@@ -226,6 +234,28 @@ xonce_status xonce_exec_values(xonce_tx *tx, const char *sql, const xonce_value 
     return tx->nstmts >= QUEUE_MAX || tx->queued_bytes >= QUEUE_BYTES_MAX ? flush(tx) : XONCE_OK;
 }
 
+xonce_status xo_tx_fence(xonce_tx *tx, const char *update, const xonce_value *v, size_t n, size_t item)
+{
+    const xo_sql *parsed = NULL;
+    xo_buf text = {0};
+    if (tx->s->d->kind == XO_DIALECT_PG) { /* goes out with what is behind it, the COMMIT too, and takes that down */
+        xo_buf_printf(&text, "WITH moved AS (%s RETURNING 1) SELECT 1 / COUNT(*) FROM moved", update);
+        update = text.p;
+    }
+    tx->item = item;
+    xonce_status st = xo_buf_status(&text);
+    if (st == XONCE_OK)
+        st = look_up(tx, update, n, &parsed);
+    xo_buf_free(&text);
+    if (st != XONCE_OK)
+        return note_failure(tx, item, NULL);
+    st = enqueue(tx, parsed, v, n);
+    if (st != XONCE_OK)
+        return note_failure(tx, item, NULL);
+    tx->stmts[tx->nstmts - 1].fence = 1;
+    return tx->s->d->runs_at_once ? flush(tx) : XONCE_OK;
+}
+
 xonce_status xonce_tx_flush(xonce_tx *tx)
 {
     xonce_status st = check_open(tx, "xonce_tx_flush");
@@ -303,7 +333,7 @@ xonce_status xo_tx_commit(xonce_tx *tx, size_t *failed_item)
     xonce_status st = tx->s->d->commit(tx->c, tx->stmts, tx->nstmts, &failed);
     if (st != XONCE_OK && failed < tx->nstmts) {
         *failed_item = tx->stmts[failed].item;
-        st = note_failure(tx, *failed_item, tx->stmts[failed].sql);
+        st = note_queued(tx, &tx->stmts[failed]);
     }
     xo_tx_reset_queue(tx);
     return st;
@@ -416,6 +446,8 @@ static xonce_status tell_outcome(const xo_claimant *cl, xonce_outcome *what)
     case XO_CLAIM_TAKEN:
     case XO_CLAIM_WAITS:
         return xo_fail(XONCE_E_CONFLICT, "another message that is not settled yet has the id %.64s: let this one come again", cl->uniq);
+    case XO_CLAIM_FENCED:
+        return xo_fail(XONCE_E_FENCED, "message %.64s: its queue is claimed by offset by other members of the group", cl->uniq);
     case XO_CLAIM_NO_ROW:
     case XO_CLAIM_NONE:
     case XO_CLAIM_COVERED:

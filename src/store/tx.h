@@ -31,6 +31,8 @@ void xo_tx_drop_item(xonce_tx *tx, size_t item);          /* forgets those of on
 void xo_tx_close(xonce_tx *tx, int rollback);             /* gives the connection back, frees what it holds, not tx itself */
 void xo_tx_clear_failure(xonce_tx *tx);
 xonce_status xo_tx_commit(xonce_tx *tx, size_t *failed_item); /* *failed_item: SIZE_MAX unless a statement failed */
+/* Queues an UPDATE of one row that must find that row, for a message: runs before what is queued behind it. XONCE_E_FENCED, from here, a flush or the commit: it did not. */
+xonce_status xo_tx_fence(xonce_tx *tx, const char *update, const xonce_value *v, size_t n, size_t item);
 /* Now, not queued, not checked for transaction control: the library's own statements. */
 xonce_status xo_tx_query(xonce_tx *tx, const char *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg, int64_t *changed);
 /* For the accessors and joins of postgres.h, mysql.h, sqlite.h. */

@@ -328,7 +328,7 @@ static void b_close(xonce_source *s)
 
 void broker_init(broker *b)
 {
-    static const xo_source_ops ops = {b_subscribe, b_start, b_poll, b_ack, b_nack, b_caught_up, b_stop, b_wake, b_close, NULL, NULL};
+    static const xo_source_ops ops = {b_subscribe, b_start, b_poll, b_ack, b_nack, b_caught_up, b_stop, b_wake, b_close, NULL, NULL, NULL};
     memset(b, 0, sizeof(*b));
     b->base.ops = &ops;
     b->base.kind = "test";

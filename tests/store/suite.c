@@ -239,6 +239,7 @@ int main(void)
     srunner_add_suite(sr, suite_sources());
     srunner_add_suite(sr, suite_positions());
     srunner_add_suite(sr, suite_ranges());
+    srunner_add_suite(sr, suite_offset());
     srunner_set_fork_status(sr, CK_NOFORK); /* threads, client libraries and sanitizers do not like fork */
     srunner_set_tap(sr, "-");
     srunner_run_all(sr, CK_SILENT);

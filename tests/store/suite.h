@@ -44,4 +44,5 @@ Suite *suite_corners(void);
 Suite *suite_sources(void);
 Suite *suite_positions(void);
 Suite *suite_ranges(void);
+Suite *suite_offset(void);
 #endif

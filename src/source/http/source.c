@@ -417,7 +417,7 @@ static void counts(xonce_source *base, xo_source_counts *out)
 
 /* ---- open ---- */
 
-static const xo_source_ops ops = {subscribe, start, poll_messages, ack, nack, caught_up, stop, wake, close_source, NULL, NULL};
+static const xo_source_ops ops = {subscribe, start, poll_messages, ack, nack, caught_up, stop, wake, close_source, NULL, NULL, NULL};
 
 xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonce_config *cfg)
 {

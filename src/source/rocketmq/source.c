@@ -567,7 +567,7 @@ static xonce_status read_settings(xo_rocketmq *s, const xonce_config *cfg)
     return time ? read_time(time, &s->from_time) : XONCE_OK;
 }
 
-static const xo_source_ops ops = {subscribe, start, poll_messages, ack, nack, caught_up, stop, wake, close_source, positions, xo_watermark};
+static const xo_source_ops ops = {subscribe, start, poll_messages, ack, nack, caught_up, stop, wake, close_source, positions, xo_watermark, NULL};
 
 xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const xonce_config *cfg)
 {
