@@ -4,6 +4,7 @@
  * Each URI's tables bench_orders, transaction_record and xonce_* are dropped and made anew. Modes take turns within a round; medians are shown. */
 #include "base/clock.h"
 #include "store/run.h"
+#include "store/settled.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 
 enum { MAX_ROUNDS = 15, PAYLOAD = 200, MAX_BATCH = 128, DUPLICATES_PERCENT = 5 };
 
-typedef enum { BARE, PLAIN, ONCE } kind;
+typedef enum { BARE, PLAIN, ONCE, OFFSET } kind;
 typedef struct {
     const char *name;
     kind what;
@@ -21,6 +22,7 @@ typedef struct {
 static const mode modes[] = {
     {"bare INSERT, autocommit", BARE, 1}, {"no dedup, batch 1", PLAIN, 1},   {"no dedup, batch 32", PLAIN, 32}, {"no dedup, batch 128", PLAIN, 128},
     {"xonce, batch 1", ONCE, 1},          {"xonce, batch 32", ONCE, 32}, {"xonce, batch 128", ONCE, 128},
+    {"xonce by offset, batch 1", OFFSET, 1}, {"xonce by offset, batch 32", OFFSET, 32}, {"xonce by offset, batch 128", OFFSET, 128},
 };
 enum { NMODES = sizeof modes / sizeof *modes };
 
@@ -70,18 +72,52 @@ static void fill(xonce_message **m, size_t n, xonce_message **old)
     }
 }
 
+static xo_range queue; /* the one that is read by offset */
+
+/* Takes the queue over, as its source does when it starts. */
+static void take_queue(xonce_store *s)
+{
+    const xo_position_ops *ops = xo_store_positions();
+    xo_range *rows = NULL;
+    size_t n = 0;
+    queue = (xo_range){.topic = (char *)(uintptr_t)"bench", .broker = (char *)(uintptr_t)"broker-a", .tags = (char *)(uintptr_t)"*", .last_store_time = -1, .last_log_offset = -1, .by_offset = 1};
+    if (ops->load(s, "bench", "broker-a", 0, &rows, &n) != XONCE_OK)
+        die("load");
+    if (n)
+        queue.next = rows[0].next;
+    if (ops->take(s, &queue, rows, n) != XONCE_OK)
+        die("take");
+    xo_ranges_free(rows, n);
+}
+
+/* The next of that queue. A redelivery never gets here: the source knows it by its place. */
+static void place(xonce_message *m)
+{
+    if (xonce_message_set_origin(m, "broker-a", 0, queue.next) != XONCE_OK)
+        die("origin");
+    m->store_time = 1700000000000 + queue.next;
+    m->log_offset = queue.next * 300;
+    m->claim_from = queue.next++;
+    m->claim_generation = 0;
+    m->claim_epoch = queue.epoch;
+}
+
 static double run_mode(xonce_store *s, const mode *k)
 {
     xonce_message *m[MAX_BATCH], *old = NULL;
     xo_item items[MAX_BATCH];
-    xo_spec spec = {.one = book, .no_dedup = k->what == PLAIN};
+    xo_spec spec = {.one = book, .no_dedup = k->what == PLAIN, .ordered = k->what == OFFSET};
     uint64_t done = 0;
     int64_t began = xo_mono_us(), now = began;
     memset(items, 0, sizeof items);
+    if (k->what == OFFSET)
+        take_queue(s);
     while ((double)(now - began) < seconds * 1e6) {
         fill(m, k->batch, &old);
         for (size_t i = 0; i < k->batch; i++)
             items[i].m = m[i];
+        for (size_t i = 0; k->what == OFFSET && i < k->batch; i++)
+            place(m[i]);
         if (k->what == BARE) {
             xonce_value v[] = {xonce_text(xonce_message_id(m[0])), xonce_body(m[0])};
             if (xo_store_query(s, INSERT, v, 2, NULL, NULL, NULL) != XONCE_OK)
@@ -119,7 +155,7 @@ static void bench_store(const char *uri, FILE *json, int first)
     xonce_store *s = NULL;
     if (xonce_store_open(&s, uri, "GID_bench", NULL) != XONCE_OK)
         die("open");
-    static const char *const tables[] = {"bench_orders", "transaction_record", "xonce_rejected", "xonce_watermark"};
+    static const char *const tables[] = {"bench_orders", "transaction_record", "xonce_rejected", "xonce_watermark", "xonce_settled"};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         char sql[80];
         snprintf(sql, sizeof sql, "DROP TABLE IF EXISTS %s", tables[i]);
@@ -142,7 +178,7 @@ static void bench_store(const char *uri, FILE *json, int first)
     if (json)
         fprintf(json, "%s{\"engine\":\"%s\",\"modes\":[", first ? "" : ",", s->d->name);
     for (int k = 0; k < NMODES; k++) {
-        double same = modes[k].what == ONCE ? median[k] / median[k - 3] : 0;
+        double same = modes[k].what == ONCE ? median[k] / median[k - 3] : modes[k].what == OFFSET ? median[k] / median[k - 6] : 0;
         printf("  %-26s %10.0f %9.2f", modes[k].name, median[k], median[k] / median[0]);
         printf(same > 0 ? " %12.2f\n" : "\n", same);
         if (json)
