@@ -33,7 +33,9 @@ sound 'ordered mode: history change' record -DORDERED -DCUTS=1
 sound 'offset mode: all events' offset -DCUTS=1 -DCRASHES=1 -DMOVES=1 -DLOST=1
 sound 'offset mode: all events, topic made again' offset -DCUTS=1 -DKIND=1 -DCRASHES=1 -DMOVES=1 -DLOST=1
 sound 'offset mode: four messages, crash, two take-overs, lost answer' offset -DN=4 -DCRASHES=1 -DMOVES=2 -DLOST=1
+sound 'from records to offsets: an old member that does not know it, a send-back, a crash' switch -DMORE=1
 if [ -n "${XONCE_LONG:-}" ]; then
+    sound 'from records to offsets: two later messages' switch -DMORE=2
     sound 'record mode: two messages, history change, take-over, nothing known from memory' record -DN=2 -DCUTS=1 -DMOVES=1 -DFORGETFUL
     sound 'record mode: history change, crash' record -DCUTS=1 -DCRASHES=1
     sound 'ordered mode: history change, crash' record -DORDERED -DCUTS=1 -DCRASHES=1
@@ -70,6 +72,10 @@ refuted 'offset mode: the broker'\''s offset is believed' offset -DTRUST_BROKER
 refuted 'offset mode: no look-back after a change of the history' offset -DNO_LOOK_BACK -DCUTS=1
 refuted 'offset mode: a range covers without the store time' offset -DNO_TIME -DCUTS=1
 refuted 'offset mode: a range covers without the place in the log' offset -DNO_PLACE -DCUTS=1 -DKIND=1
+refuted 'from records to offsets: the old kind does not look for the mark' switch -DMORE=1 -DNO_MARK
+refuted 'from records to offsets: the end is asked before the take-over' switch -DMORE=1 -DEND_FIRST
+refuted 'from records to offsets: no records below the end' switch -DMORE=1 -DNO_RECORDS
+refuted 'from records to offsets: after a crash the end is forgotten' switch -DMORE=1 -DFORGETS
 # what is not promised must be seen too
 refuted 'limit: other messages at the same offsets, in the same millisecond and at the same places' record -DCUTS=1 -DKIND=2
 refuted 'limit: a member sleeps between rollback and send-back until the row was pruned' record -DSLOW_SENDER -DBACKS=1

@@ -1,5 +1,5 @@
 # The models of what may never happen, and their exhaustive check (minutes, and the program spin): apart from `make check`.
-MODEL_FILES = model/queue.pml model/record.pml model/offset.pml model/check.sh
+MODEL_FILES = model/queue.pml model/record.pml model/offset.pml model/switch.pml model/check.sh
 EXTRA_DIST += $(MODEL_FILES) model/README.md
 
 .PHONY: check-model

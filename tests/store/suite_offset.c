@@ -218,6 +218,10 @@ START_TEST(only_one_takes_it)
     ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM xonce_settled"), 2);
     ck_assert_int_eq(sql_int("SELECT MIN(next_offset) FROM xonce_settled"), 0);
     xo_ranges_free(rows, n);
+    ck_assert_int_eq(ops()->load(s, "orders", "b", 1, &rows, &n), XONCE_OK);
+    sql("DELETE FROM xonce_settled");
+    ck_assert_int_eq(ops()->take(s, &b, rows, n), XONCE_E_CONFLICT); /* what was loaded is gone */
+    xo_ranges_free(rows, n);
     xonce_store_close(s);
 }
 END_TEST
