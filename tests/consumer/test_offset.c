@@ -74,10 +74,12 @@ static xonce_status q_start(xonce_source *base)
 
 static xonce_message *make(queues *s, int k, int64_t offset)
 {
-    char id[24];
+    char id[24], key[8];
     xonce_message *m = NULL;
     snprintf(id, sizeof(id), "q%d-%d", k, (int)offset);
+    snprintf(key, sizeof(key), "k%d", (int)offset % 3);
     ck_assert_int_eq(xonce_message_new(&m, "orders", id, "x", 1), XONCE_OK);
+    ck_assert_int_eq(xonce_message_set_property(m, "__SHARDINGKEY", key), XONCE_OK); /* by offset a queue is one lane all the same */
     ck_assert_int_eq(xonce_message_set_origin(m, "b", k, offset), XONCE_OK);
     m->store_time = 1000 + offset;
     m->log_offset = 100 * offset;
