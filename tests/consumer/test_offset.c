@@ -46,7 +46,8 @@ static xonce_status q_by_offset(xonce_source *s, const char *topic)
     return XONCE_OK;
 }
 
-static void q_take(queues *s, int k)
+/* 0: the row has changed since it was read. */
+static int take_once(queues *s, int k)
 {
     const xo_position_ops *ops = xo_store_positions();
     xo_range *rows = NULL, *r = &s->q[k].r;
@@ -56,8 +57,17 @@ static void q_take(queues *s, int k)
     if (n) {
         r->next = rows[0].next;
     }
-    ck_assert_int_eq(ops->take(s->store, r, rows, n), XONCE_OK);
+    xonce_status st = ops->take(s->store, r, rows, n);
+    ck_assert_msg(st == XONCE_OK || st == XONCE_E_CONFLICT, "%s", xonce_error_last()->text);
     xo_ranges_free(rows, n);
+    return st == XONCE_OK;
+}
+
+static void q_take(queues *s, int k)
+{
+    const xo_range *r = &s->q[k].r;
+    while (!take_once(s, k)) {
+    }
     s->q[k].at = s->q[k].handed = r->next;
     s->q[k].mark = ++s->marks;
     s->q[k].stale = 0;
