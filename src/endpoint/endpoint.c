@@ -251,11 +251,12 @@ static xonce_status start_daemon(xo_endpoint *ep)
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem secure[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, ep->cert}, {MHD_OPTION_HTTPS_MEM_KEY, 0, ep->key}, {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
-    ep->daemon = MHD_start_daemon(flags | (ep->secure ? (unsigned)MHD_USE_TLS : 0), 0, NULL, NULL, on_request, ep,
+    ep->daemon = MHD_start_daemon(flags | (ep->secure ? (unsigned)MHD_USE_TLS : 0), 0, xo_connection_welcome, ep, on_request, ep,
                                   MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, ep->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
                                   (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                                   (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_URI_LOG_CALLBACK, begin, ep,
-                                  MHD_OPTION_NOTIFY_COMPLETED, completed, ep, MHD_OPTION_ARRAY, ep->secure ? secure : plain, MHD_OPTION_END);
+                                  MHD_OPTION_NOTIFY_COMPLETED, completed, ep, MHD_OPTION_NOTIFY_CONNECTION, xo_connection_notify, ep,
+                                  MHD_OPTION_ARRAY, ep->secure ? secure : plain, MHD_OPTION_END);
     if (!ep->daemon)
         return xo_fail(XONCE_E_CONNECT, "the HTTP server does not start%s", ep->secure ? ": are certificate and key PEM files that belong together?" : "");
     ep->listen_fd = -1; /* the daemon's now */
@@ -298,6 +299,7 @@ xonce_status xo_endpoint_start(xo_endpoint **out, const xo_endpoint_options *o)
     pthread_mutex_init(&ep->lock, NULL);
     xo_cond_init(&ep->idle);
     xo_list_init(&ep->delayed);
+    xo_list_init(&ep->connections);
     unsigned char host[4] = {0};
     xonce_status st = copy_options(ep, o);
     if (st == XONCE_OK)
@@ -345,25 +347,20 @@ void xo_endpoint_stats(xo_endpoint *ep, xo_buf *out)
 
 /* ---- stopping ---- */
 
-/* All that is suspended is answered first: libmicrohttpd aborts the process otherwise. */
+/* All that is suspended is answered first: libmicrohttpd aborts the process otherwise. So may MHD_quiesce_daemon with a pool of epoll threads, when
+ * one of them takes the listening socket out of its set at the same time (0.9.75): new connections are turned away by xo_connection_welcome. */
 static void stop_daemon(xo_endpoint *ep)
 {
-    MHD_socket fd = MHD_quiesce_daemon(ep->daemon);
     atomic_store(&ep->stopping, 1);
     xo_engine_lock(ep->engine);
     ep->engine->draining = 1;
     xo_api_hurry(ep);
     xo_engine_unlock(ep->engine);
     xo_engine_drain(ep->engine);
-    int64_t until = xo_mono_ms() + STOP_MS;
-    pthread_mutex_lock(&ep->lock);
-    while (ep->running > 0 && xo_cond_wait_ms(&ep->idle, &ep->lock, until) == 0)
-        continue;
-    pthread_mutex_unlock(&ep->lock);
+    xo_connections_wait(ep, xo_mono_ms() + STOP_MS);
     xo_engine_drain(ep->engine); /* what began meanwhile */
+    xo_connections_end(ep, xo_mono_ms() + STOP_MS);
     MHD_stop_daemon(ep->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        close(fd);
 }
 
 void xo_endpoint_stop(xo_endpoint *ep)

@@ -19,8 +19,10 @@ struct xo_endpoint {
     int check;                     /* signatures are checked */
     xo_faults faults;
     xo_link delayed;               /* with the engine's lock */
-    pthread_mutex_t lock;          /* of the numbers below */
-    pthread_cond_t idle;
+    pthread_mutex_t lock;          /* of what is below */
+    pthread_cond_t idle;           /* a request or a connection has ended */
+    xo_link connections;           /* all that are open */
+    int ending;                    /* and none shall be */
     int64_t running, requests, errors_made, cuts_made;
 };
 
@@ -66,6 +68,12 @@ typedef struct {
     xo_link delayed;          /* in the endpoint's list while --delay-ack holds it */
 } xo_request;
 
+/* ---- connections.c ---- */
+/* For libmicrohttpd: whether a connection is let in, and that one was opened or closed. */
+enum MHD_Result xo_connection_welcome(void *endpoint, const struct sockaddr *from, socklen_t size);
+void xo_connection_notify(void *endpoint, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what);
+void xo_connections_wait(xo_endpoint *ep, int64_t until); /* for the requests that have begun */
+void xo_connections_end(xo_endpoint *ep, int64_t until);  /* ends all, before the daemon is stopped */
 /* ---- auth.c ---- */
 xo_refusal xo_auth_check(xo_request *r);   /* all that the head of a request tells */
 xo_refusal xo_digest_check(xo_request *r); /* Content-MD5 */
