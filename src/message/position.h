@@ -28,7 +28,8 @@ typedef struct {
     /* Takes a queue over: in one transaction, and provided that its rows are still the n that were loaded, writes r (which continues the youngest of them, or is new), gives all rows of the queue
        r->by_offset, r->record_before and a new epoch, which is in r->epoch then. Who holds an older one settles nothing more. XONCE_E_CONFLICT: the rows are others by now, load again; XONCE_E_TIMEOUT as above. */
     xonce_status (*take)(void *self, xo_range *r, const xo_range *loaded, size_t n);
-    /* Of a queue that was taken over with r->epoch: moves the end of r's row, if that stands between from and r->next, to r->next, where nobody wants what lies between, and writes record_before.
+    /* Of a queue that was taken over with r->epoch: moves the end of r's row, if that stands between from and r->next, to r->next, where nobody wants what lies between or other rows cover it; the maxima to the greater of the row's and r's;
+       and writes record_before.
        XONCE_E_FENCED: it was taken over by somebody else, or does not stand there. */
     xonce_status (*advance)(void *self, const xo_range *r, int64_t from);
     /* Is there a record of a message of this queue, at offset or behind it? */

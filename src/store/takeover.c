@@ -119,8 +119,11 @@ static xonce_status advance_once(xonce_store *s, void *arg)
     int64_t changed = 0;
     int there = 0;
     const xonce_value v[] = {xonce_text(s->group), xonce_text(r->topic), xonce_text(r->broker), xonce_int(r->queue), xonce_int(r->generation), xonce_int(r->epoch), xonce_int(a->from),
-                             xonce_int(r->next), xonce_int(r->record_before)};
-    xonce_status st = xo_store_query(s, "UPDATE xonce_settled SET next_offset = $8, record_before = $9" STANDS, v, 9, NULL, NULL, &changed);
+                             xonce_int(r->next), xonce_int(r->record_before), xonce_int(r->last_store_time), xonce_int(r->last_log_offset)};
+    xonce_status st = xo_store_query(s,
+                                     "UPDATE xonce_settled SET next_offset = $8, record_before = $9, last_store_time = CASE WHEN last_store_time < $10 THEN $10 ELSE last_store_time END,"
+                                     " last_log_offset = CASE WHEN last_log_offset < $11 THEN $11 ELSE last_log_offset END" STANDS,
+                                     v, 11, NULL, NULL, &changed);
     if (st == XONCE_OK && changed == 0) /* or it stands there already: MySQL counts what is another by now */
         st = xo_store_query(s, "SELECT 1 FROM xonce_settled" STANDS, v, 8, on_there, &there, NULL);
     if (st == XONCE_OK && changed == 0 && !there)

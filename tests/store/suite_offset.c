@@ -147,6 +147,11 @@ START_TEST(what_nobody_wants_is_passed_over)
     ck_assert_int_eq(ops()->advance(s, &r, 10), XONCE_OK);
     ck_assert_int_eq(ops()->advance(s, &r, 10), XONCE_OK);
     ck_assert_int_eq(next(), 20);
+    r.last_store_time = 5000;
+    r.last_log_offset = 100;
+    ck_assert_int_eq(ops()->advance(s, &r, 20), XONCE_OK);
+    ck_assert_int_eq(sql_int("SELECT last_store_time FROM xonce_settled"), 5000);
+    ck_assert_int_eq(sql_int("SELECT last_log_offset FROM xonce_settled"), 900); /* of offset 9 */
     b = (batch){.m = {at(&r, 10, 25)}, .n = 1}; /* it had been taken before that */
     run(s, &b);
     ck_assert_int_eq(b.items[0].outcome, XONCE_FRESH);
