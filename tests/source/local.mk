@@ -48,3 +48,14 @@ tests_source_test_begin_SOURCES = tests/source/test_begin.c
 tests_source_test_begin_LDADD = $(rmq_ldadd)
 tests_source_test_rocketmq_names_SOURCES = tests/source/test_rocketmq_names.c
 tests_source_test_rocketmq_names_LDADD = $(rmq_ldadd)
+
+# claims by offset
+offset_tests = tests/source/test_rocketmq_offset tests/source/test_rocketmq_claims
+check_PROGRAMS += $(offset_tests)
+TESTS += $(offset_tests)
+SANITIZER_TESTS += $(offset_tests)
+THREAD_TESTS += $(offset_tests)
+tests_source_test_rocketmq_offset_SOURCES = tests/source/test_rocketmq_offset.c tests/source/offset.h
+tests_source_test_rocketmq_offset_LDADD = $(rmq_ldadd)
+tests_source_test_rocketmq_claims_SOURCES = tests/source/test_rocketmq_claims.c tests/source/offset.h
+tests_source_test_rocketmq_claims_LDADD = $(rmq_ldadd)

@@ -121,7 +121,232 @@ static xonce_status store_id(void *self, char out[9])
     return XONCE_OK;
 }
 
-const xo_position_ops db_ops = {load, knows, save, store_id};
+/* ---- claims by offset */
+
+static int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static xo_range *youngest(db *d, const char *topic, const char *broker, int queue)
+{
+    xo_range *y = NULL;
+    for (size_t i = 0; i < d->n; i++)
+        if (is(&d->rows[i], topic, broker, queue) && (!y || d->rows[i].generation > y->generation))
+            y = &d->rows[i];
+    return y;
+}
+
+static int same_rows(db *d, const xo_range *r, const xo_range *loaded, size_t n, int64_t *epoch)
+{
+    size_t seen = 0, same = 0;
+    *epoch = -1;
+    for (size_t i = 0; i < d->n; i++) {
+        const xo_range *x = &d->rows[i];
+        if (!is(x, r->topic, r->broker, r->queue))
+            continue;
+        seen++;
+        *epoch = x->epoch > *epoch ? x->epoch : *epoch;
+        for (size_t k = 0; k < n; k++)
+            same += loaded[k].generation == x->generation && loaded[k].next == x->next && loaded[k].epoch == x->epoch;
+    }
+    return seen == n && same == n;
+}
+
+static void move(xo_range *y, const xo_range *to)
+{
+    y->next = to->next;
+    y->last_store_time = to->last_store_time;
+    y->last_log_offset = to->last_log_offset;
+}
+
+static xonce_status take(void *self, xo_range *r, const xo_range *loaded, size_t n)
+{
+    db *d = self;
+    int64_t epoch;
+    if (d->at_take)
+        d->at_take();
+    pthread_mutex_lock(&d->lock);
+    if (d->fail_take)
+        return refuse(d);
+    d->takes++;
+    xo_range *y = youngest(d, r->topic, r->broker, r->queue);
+    if (d->move_at_take.next > 0 && y) {
+        move(y, &d->move_at_take);
+        d->move_at_take.next = 0;
+    }
+    if (!same_rows(d, r, loaded, n, &epoch)) {
+        pthread_mutex_unlock(&d->lock);
+        return xo_fail(XONCE_E_CONFLICT, "the rows are others by now");
+    }
+    ck_assert_msg(!y || r->generation > y->generation || (r->generation == y->generation && r->first == y->first && r->next == y->next),
+                  "a row [%lld,%lld) is taken over as [%lld,%lld)", y ? (long long)y->first : -1, y ? (long long)y->next : -1, (long long)r->first,
+                  (long long)r->next);
+    put(d, r);
+    for (size_t i = 0; i < d->n; i++)
+        if (is(&d->rows[i], r->topic, r->broker, r->queue)) {
+            d->rows[i].epoch = r->epoch = epoch + 1;
+            d->rows[i].by_offset = r->by_offset;
+            d->rows[i].record_before = r->record_before;
+        }
+    pthread_mutex_unlock(&d->lock);
+    return XONCE_OK;
+}
+
+static xonce_status advance(void *self, const xo_range *r, int64_t from)
+{
+    db *d = self;
+    xonce_status st = XONCE_E_FENCED;
+    if (d->at_advance)
+        d->at_advance();
+    pthread_mutex_lock(&d->lock);
+    if (d->fail_save)
+        return refuse(d);
+    for (size_t i = 0; i < d->n; i++) {
+        xo_range *x = &d->rows[i];
+        if (is(x, r->topic, r->broker, r->queue) && x->generation == r->generation && x->epoch == r->epoch && from <= x->next && x->next <= r->next) {
+            x->next = r->next;
+            x->last_store_time = greater(x->last_store_time, r->last_store_time);
+            x->last_log_offset = greater(x->last_log_offset, r->last_log_offset);
+            x->record_before = r->record_before;
+            st = XONCE_OK;
+        }
+    }
+    pthread_mutex_unlock(&d->lock);
+    return st ? xo_fail(st, "the row stands elsewhere") : st;
+}
+
+static xonce_status recorded(void *self, const char *topic, const char *broker, int32_t queue, int64_t offset, int *yes)
+{
+    db *d = self;
+    (void)topic;
+    (void)broker;
+    (void)queue;
+    pthread_mutex_lock(&d->lock);
+    *yes = 0;
+    for (size_t i = 0; i < d->napplied; i++)
+        *yes |= d->applied[i].offset >= offset;
+    pthread_mutex_unlock(&d->lock);
+    return XONCE_OK;
+}
+
+const xo_position_ops db_ops = {load, knows, save, store_id, take, advance, recorded};
+
+void db_by_offset(db *d, const char *topic, const char *broker, int queue, int64_t record_before)
+{
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < d->n; i++)
+        if (is(&d->rows[i], topic, broker, queue)) {
+            d->rows[i].by_offset = 1;
+            d->rows[i].record_before = record_before;
+        }
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* Under the lock. The row that m moves; NULL: it is fenced. */
+static xo_range *row_of(db *d, const xonce_message *m)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        xo_range *x = &d->rows[i];
+        if (is(x, m->topic, m->broker, m->queue) && x->generation == m->claim_generation && x->epoch == m->claim_epoch && m->claim_from <= x->next &&
+            x->next <= m->offset)
+            return x;
+    }
+    return NULL;
+}
+
+/* Under the lock. Of a claim by record only: what the queue's rows say. */
+static db_claimed look(db *d, const xonce_message *m)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        const xo_range *x = &d->rows[i];
+        if (!is(x, m->topic, m->broker, m->queue))
+            continue;
+        if (x->by_offset && !m->claim_record)
+            return DB_FENCED;
+        if (xo_ranges_cover(x, 1, m->offset, m->store_time, m->log_offset, xonce_message_property(m, "TAGS")))
+            return DB_KNOWN;
+    }
+    return DB_FRESH;
+}
+
+db_claimed db_claim(db *d, const xonce_message *m)
+{
+    char body[32];
+    snprintf(body, sizeof body, "%.*s", (int)m->body_len, (const char *)m->body);
+    pthread_mutex_lock(&d->lock);
+    int by_record = m->claim_epoch < 0 || m->claim_record;
+    xo_range *row = m->claim_epoch < 0 ? NULL : row_of(d, m);
+    db_claimed what = m->claim_epoch < 0 ? look(d, m) : row ? DB_FRESH : DB_FENCED;
+    for (size_t i = 0; what == DB_FRESH && by_record && i < d->napplied; i++)
+        if (d->applied[i].offset >= 0 && !strcmp(d->applied[i].body, body))
+            what = DB_KNOWN;
+    if (row) {
+        row->next = m->offset + 1;
+        row->last_store_time = greater(row->last_store_time, m->store_time);
+        row->last_log_offset = greater(row->last_log_offset, m->log_offset);
+    }
+    if (what == DB_FRESH) {
+        ck_assert_uint_lt(d->napplied, sizeof d->applied / sizeof *d->applied);
+        snprintf(d->applied[d->napplied].body, sizeof body, "%s", body);
+        d->applied[d->napplied++].offset = by_record ? m->offset : -1;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return what;
+}
+
+void db_steal(db *d, const char *topic, const char *broker, int queue, const xo_range *x)
+{
+    pthread_mutex_lock(&d->lock);
+    xo_range *y = youngest(d, topic, broker, queue);
+    ck_assert(y && y->next <= x->next);
+    int64_t epoch = y->epoch + 1;
+    move(y, x);
+    for (size_t i = 0; i < d->n; i++)
+        if (is(&d->rows[i], topic, broker, queue)) {
+            d->rows[i].epoch = epoch;
+            d->rows[i].by_offset = 1;
+        }
+    pthread_mutex_unlock(&d->lock);
+}
+
+int db_recorded(db *d, const char *body)
+{
+    int found = 0;
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < d->napplied; i++)
+        found |= d->applied[i].offset >= 0 && !strcmp(d->applied[i].body, body);
+    pthread_mutex_unlock(&d->lock);
+    return found;
+}
+
+int db_applied(db *d, const char *body)
+{
+    int n = 0;
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < d->napplied; i++)
+        n += !strcmp(d->applied[i].body, body);
+    pthread_mutex_unlock(&d->lock);
+    return n;
+}
+
+size_t db_takes(db *d)
+{
+    pthread_mutex_lock(&d->lock);
+    size_t n = d->takes;
+    pthread_mutex_unlock(&d->lock);
+    return n;
+}
+
+size_t db_records(db *d)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < d->napplied; i++)
+        n += d->applied[i].offset >= 0;
+    pthread_mutex_unlock(&d->lock);
+    return n;
+}
 
 void db_row(db *d, const char *topic, const char *broker, int queue, int64_t generation, int64_t first, int64_t next, int64_t store_time,
             int64_t log_offset)
@@ -244,6 +469,14 @@ void rmq_open(rmq *r, const mq *m, db *d, const char *topic, const char *tags, i
     rmq_start(r, topic, tags, ordered);
 }
 
+void rmq_open_offset(rmq *r, const mq *m, db *d, const char *topic, const char *tags, const char *const *settings)
+{
+    rmq_new(r, mq_uri(m), d, settings);
+    ck_assert_msg(!r->s->ops->subscribe(r->s, "G", topic, tags, 0), "%s", xonce_error_last()->text);
+    ck_assert_msg(!r->s->ops->by_offset(r->s, topic), "%s", xonce_error_last()->text);
+    ck_assert_msg(!r->s->ops->start(r->s), "%s", xonce_error_last()->text);
+}
+
 size_t rmq_poll(rmq *r)
 {
     xonce_message *list = NULL;
@@ -296,6 +529,24 @@ void rmq_until(rmq *r, const char *body)
         rmq_poll(r);
         ck_assert_msg(xo_mono_ms() < end, "\"%s\" did not come; last error: %s", body, r->errors ? r->last.pub.text : "none");
     }
+}
+
+int rmq_work(rmq *r, db *d)
+{
+    int n = 0;
+    rmq_poll(r);
+    for (size_t i = 0; i < r->n; i++) {
+        if (!r->got[i])
+            continue;
+        n++;
+        if (db_claim(d, r->got[i]) != DB_FENCED) {
+            rmq_ack(r, i);
+            continue;
+        }
+        r->got[i]->fenced = 1;
+        rmq_nack(r, i, 0);
+    }
+    return n;
 }
 
 void rmq_ack(rmq *r, size_t i)

@@ -3,6 +3,7 @@
 #define XO_TEST_RMQ_H
 #include "base/clock.h"
 #include "base/mem.h"
+#include "message/message.h"
 #include "source/source.h"
 #include "tests/remoting/broker.h"
 #include "xonce/xonce.h"
@@ -29,8 +30,15 @@ typedef struct {
     xo_range *rows;
     size_t n, cap;
     char id[9];
-    int fail_load, fail_save, fail_knows;
-    size_t loads, saves, refused;
+    int fail_load, fail_save, fail_knows, fail_take;
+    size_t loads, saves, refused, takes;
+    void (*at_take)(void), (*at_advance)(void); /* called before */
+    xo_range move_at_take;   /* next > 0: just before the next take-over the queue's row moves so far, as by a batch that was under way */
+    struct {
+        char body[32];       /* names a message */
+        int64_t offset;      /* -1: applied without a record */
+    } applied[4096];
+    size_t napplied;
 } db;
 void db_open(db *d, const char *id);
 void db_close(db *d);
@@ -43,6 +51,16 @@ size_t db_rows(db *d, const char *topic, const char *broker, int queue);
 int db_get(db *d, const char *topic, const char *broker, int queue, int64_t generation,
            xo_range *out); /* texts are not copied; of several the one that begins last */
 int db_covers(db *d, const char *topic, const char *broker, int queue, int64_t offset);
+/* The rows of a queue were left by one who claims by offset. */
+void db_by_offset(db *d, const char *topic, const char *broker, int queue, int64_t record_before);
+typedef enum { DB_FRESH, DB_KNOWN, DB_FENCED } db_claimed;
+/* Another member takes the queue over by offset, and settles up to x->next. */
+void db_steal(db *d, const char *topic, const char *broker, int queue, const xo_range *x);
+db_claimed db_claim(db *d, const xonce_message *m);   /* claims and applies it as the store does, in a transaction of its own */
+int db_applied(db *d, const char *body);              /* how often */
+int db_recorded(db *d, const char *body);             /* with a record? */
+size_t db_records(db *d);
+size_t db_takes(db *d);
 void db_fail_saves(db *d, int on);
 size_t db_refused(db *d); /* calls that failed by order */
 
@@ -63,11 +81,14 @@ void rmq_start(rmq *r, const char *topic, const char *tags, int ordered);
 #define SETTINGS(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 /* The whole: new and start, group "G". */
 void rmq_open(rmq *r, const mq *m, db *d, const char *topic, const char *tags, int ordered, const char *const *settings);
+/* The same, claimed by offset. */
+void rmq_open_offset(rmq *r, const mq *m, db *d, const char *topic, const char *tags, const char *const *settings);
 size_t rmq_poll(rmq *r);                      /* once, for a moment; how many came */
 void rmq_take(rmq *r, size_t n);              /* until n came in all; not one more */
 void rmq_until(rmq *r, const char *body);     /* until a message of this body came */
 int rmq_has(const rmq *r, const char *body);  /* how many of this body came */
 int rmq_find(const rmq *r, const char *body); /* the index of the last one of this body, settled or not; -1 */
+int rmq_work(rmq *r, db *d);                  /* claims in order what came and is not settled yet, and settles it as it turns out; how many */
 void rmq_ack(rmq *r, size_t i);
 void rmq_ack_all(rmq *r);
 void rmq_nack(rmq *r, size_t i, int failed);

@@ -100,10 +100,10 @@ START_TEST(late_start_after_others)
     }
     mq_join(m, 0, "G", "0-of-another-kind", "T", "*");
     db_fail_saves(&d, 1);
-    rmq_open(&a, m, &d, "T", "*", 0, SETTINGS("rocketmq.rebalance-every", "20ms", "rocketmq.timeout", "100ms"));
+    rmq_open(&a, m, &d, "T", "*", 0, SETTINGS("rocketmq.rebalance-every", "20ms", "rocketmq.timeout", "1500ms"));
     WAIT((rmq_poll(&a), lines_with("cannot be started") > 0));
     mq_leave(m, 0, "G", "0-of-another-kind");
-    int64_t until = xo_mono_ms() + 500; /* more than the while in which others are thought to be near */
+    int64_t until = xo_mono_ms() + 2000; /* more than the while in which others are thought to be near, which is a matter of these two settings */
     WAIT((rmq_poll(&a), xo_mono_ms() > until));
     db_fail_saves(&d, 0);
     WAIT((rmq_poll(&a), rmq_has(&a, "ours") == 8));
@@ -124,7 +124,7 @@ START_TEST(looking_back_over_others_work)
         db_row(&d, "T", "broker-a", q, 0, 0, 3, mq_store_time(m, 0, "T", q, 2), mq_log_offset(m, 0, "T", q, 2));
     }
     mq_join(m, 0, "G", "0-of-another-kind", "T", "*");
-    rmq_open(&a, m, &d, "T", "*", 0, SETTINGS("rocketmq.rebalance-every", "20ms", "rocketmq.timeout", "500ms"));
+    rmq_open(&a, m, &d, "T", "*", 0, SETTINGS("rocketmq.rebalance-every", "20ms", "rocketmq.timeout", "1500ms"));
     WAIT((rmq_poll(&a), rmq_has(&a, "ours") == 4));
     mq_leave(m, 0, "G", "0-of-another-kind");
     WAIT((rmq_poll(&a), rmq_has(&a, "ours") == 8));
@@ -132,7 +132,7 @@ START_TEST(looking_back_over_others_work)
     for (int q = 0; q < 4; q++) {
         WAIT(db_next(&d, "T", "broker-a", q) == 10);
     }
-    int64_t until = xo_mono_ms() + 700;
+    int64_t until = xo_mono_ms() + 2000;
     WAIT((rmq_poll(&a), xo_mono_ms() > until));
     for (int n = 0; n < 3; n++) {
         lines_reset();

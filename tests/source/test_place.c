@@ -38,6 +38,23 @@ START_TEST(looks_back_from_its_row)
 }
 END_TEST
 
+/* A row of its own begins behind a hole, or in the middle of the old one where another history does: all before it is settled, so nothing is looked back for. */
+START_TEST(another_row_begins)
+{
+    const int64_t at[] = {150, 220};
+    for (int i = 0; i < 2; i++) {
+        xo_begin b = usual();
+        b.reopens = 1;
+        b.reopen = at[i];
+        place(&b, 0);
+        ck_assert_int_eq(b.search_time, -1);
+        ck_assert(b.pos == at[i] && b.at == at[i]);
+        ck_assert(b.range.generation == 1 && b.range.first == at[i] && b.range.next == at[i] && b.range.last_store_time == -1);
+        ck_assert(!b.ahead && !b.cut && !b.lost_to);
+    }
+}
+END_TEST
+
 START_TEST(the_brokers_offset_is_a_report)
 {
     xo_begin b = usual();
@@ -235,6 +252,7 @@ int main(void)
     Suite *s = suite_create("place");
     TCase *c = tcase_create("place");
     tcase_add_test(c, looks_back_from_its_row);
+    tcase_add_test(c, another_row_begins);
     tcase_add_test(c, the_brokers_offset_is_a_report);
     tcase_add_test(c, foreign_members_and_start_broker);
     tcase_add_test(c, a_queue_that_lost_its_end);

@@ -30,7 +30,7 @@ static xo_rmq_queue *queue_of(const xo_pull *p)
         return NULL;
     }
     q->pulling = 0;
-    int wanted = !p->s->stopping && q->state == XO_Q_RUNNING && !q->look_back && q->seek < 0 && q->pull_from == p->offset && xo_locks_held(q, xo_mono_ms());
+    int wanted = !p->s->stopping && q->state == XO_Q_RUNNING && !q->look_back && q->seek < 0 && q->reopen < 0 && q->pull_from == p->offset && xo_locks_held(q, xo_mono_ms());
     return wanted ? q : NULL;
 }
 
@@ -104,11 +104,18 @@ static xonce_status read_bounds(const xo_pull *p, const xo_command *a, bounds *b
     return XONCE_OK;
 }
 
+/* Of adding: the queue goes on with another row, which does not begin before all is settled that stands here. */
+enum { STOP = 2 };
+
 /* Under the lock. Offsets up to end that the broker has no more. They are in no range; but only what was not settled in an earlier time is a loss. */
 static int add_hole(xo_rocketmq *s, xo_rmq_queue *q, int64_t end, findings *f)
 {
     int64_t from = q->track.to;
-    if (xo_track_add(&q->track, end, -1, -1, 1, XO_HOLE) != 0) {
+    int by_offset = xo_rmq_by_offset(q), stop = by_offset && end > q->handed;
+    if (stop) {
+        q->reopen = end;
+        from = from > q->handed ? from : q->handed;
+    } else if (xo_track_add(&q->track, end, -1, -1, 1, by_offset ? 0 : XO_HOLE) != 0) {
         return -1;
     }
     for (size_t i = 0; i < q->nrows; i++) {
@@ -119,7 +126,7 @@ static int add_hole(xo_rocketmq *s, xo_rmq_queue *q, int64_t end, findings *f)
         f->lost_from = f->lost_to ? f->lost_from : from;
         f->lost_to = end;
     }
-    return 0;
+    return stop ? STOP : 0;
 }
 
 /* Under the lock. [to, end): with a filter, what the broker did not give us is not ours; without one it is missing. */
@@ -140,19 +147,27 @@ static int is_known(const xo_rmq_queue *q, const xo_pulled *it)
             !xo_ranges_hide(q->rows, q->nrows, it->offset, it->store_time, it->log_offset, tag));
 }
 
-/* Under the lock. 1: the message is to be handed over; 0: not; -1: no memory. */
+/* Under the lock. 1: the message is to be handed over; 0: not; -1: no memory; STOP: neither it nor what follows is looked at. */
 static int add_item(xo_rocketmq *s, xo_rmq_queue *q, xo_pulled *it, findings *f)
 {
     int known = it->m && is_known(q, it);
-    int opens = !known && xo_track_newer(&q->track, it->offset, it->store_time, it->log_offset);
-    if (add_gap(s, q, it->offset, f) != 0) {
-        return -1;
+    int by_offset = xo_rmq_by_offset(q), opens = !known && !by_offset && xo_track_newer(&q->track, it->offset, it->store_time, it->log_offset);
+    if (by_offset && it->m && !known && xo_offset_newer(q, it)) {
+        q->reopen = it->offset;
+        return STOP;
+    }
+    int rc = add_gap(s, q, it->offset, f);
+    if (rc != 0) {
+        return rc;
     }
     if (xo_track_add(&q->track, it->offset + 1, it->store_time, it->log_offset, !it->m || known, opens ? XO_OPENS : 0) != 0) {
         return -1;
     }
     if (!it->m || known) {
         return 0;
+    }
+    if (by_offset) {
+        xo_offset_hand(q, it->m);
     }
     xo_rmq_count(s, q, it->m);
     return 1;
@@ -163,7 +178,7 @@ static void add_items(xo_rocketmq *s, xo_rmq_queue *q, xo_unpacked *u, int64_t n
 {
     xo_rmq_list list = {.first = NULL, .last = &list.first, .n = 0};
     int rc = 0;
-    for (size_t i = 0; rc >= 0 && i < u->n; i++) {
+    for (size_t i = 0; rc >= 0 && rc != STOP && i < u->n; i++) {
         xonce_message *m = u->items[i].m;
         rc = add_item(s, q, &u->items[i], f);
         if (rc == 1) {
@@ -178,12 +193,14 @@ static void add_items(xo_rocketmq *s, xo_rmq_queue *q, xo_unpacked *u, int64_t n
             }
         }
     }
-    if (rc >= 0) {
+    if (rc >= 0 && rc != STOP) {
         rc = add_gap(s, q, next, f);
     }
     q->pull_from = q->track.to;
     if (rc < 0) {
         pause_queue(q, PAUSE_MS);
+    } else if (rc == STOP) {
+        pthread_cond_signal(&s->work);
     }
     if (list.n) {
         xo_rmq_hand_over(s, &list);
@@ -198,6 +215,7 @@ static void succeeded(xo_rmq_queue *q, const xo_pull *p, const bounds *b, findin
     q->node = b->node > 0 ? b->node : 0;
     q->max_offset = b->max;
     q->lag = b->max < 0 ? -1 : b->max > q->pull_from ? b->max - q->pull_from : 0;
+    xo_offset_answered(q, p->node, b->max, q->track.to);
     q->empty = p->node == 0 && b->max >= 0 && q->pull_from >= b->max;
 }
 
@@ -291,7 +309,7 @@ static xonce_status nothing(xo_pull *p, const xo_command *a)
         int rc = add_gap(s, q, b.next, &f);
         q->pull_from = q->track.to;
         succeeded(q, p, &b, &f);
-        if (rc != 0) {
+        if (rc < 0) {
             pause_queue(q, PAUSE_MS);
         } else if (q->pull_from == before && q->pull_due < p->sent + EMPTY_EVERY_MS) {
             q->pull_due = p->sent + EMPTY_EVERY_MS;
@@ -337,7 +355,7 @@ static xonce_status moved(xo_pull *p, const xo_command *a)
             pause_queue(q, q->failing > 1 ? PAUSE_MS : 0);
             what = "its broker has lost the end of the queue, which is read again from there";
         } else if (b.next > q->track.to) {
-            if (add_hole(s, q, b.next, &f) != 0) {
+            if (add_hole(s, q, b.next, &f) < 0) {
                 pause_queue(q, PAUSE_MS);
             }
             q->pull_from = q->track.to;

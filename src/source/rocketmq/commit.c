@@ -13,6 +13,9 @@ typedef struct {
     xo_rmq_queue *q;           /* stays: only this thread frees queues */
     uint64_t mark;
     size_t at, n;              /* its ranges */
+    int moves;                 /* by offset: its row is to be moved so, from there */
+    xo_range row;
+    int64_t stands;
     int64_t next, from;        /* ends of its current range, and of its prefix */
     int durable;               /* the database has it (or there is none) */
 } part;
@@ -20,6 +23,7 @@ typedef struct {
     part *parts;
     xo_range *ranges;
     size_t n, nranges;
+    int fenced;                /* one of them turned out to be another's */
 } batch;
 
 static void batch_free(batch *b)
@@ -32,7 +36,12 @@ static void batch_free(batch *b)
 static void collect_queue(xo_rocketmq *s, batch *b, xo_rmq_queue *q)
 {
     part *p = &b->parts[b->n++];
-    *p = (part){.q = q, .mark = q->mark, .at = b->nranges, .next = q->track.now.next, .from = xo_track_prefix(&q->track), .durable = 1};
+    *p = (part){.q = q, .mark = q->mark, .at = b->nranges, .next = q->track.now.next, .from = xo_offset_told(q), .durable = 1};
+    if (xo_rmq_by_offset(q)) {
+        p->moves = xo_offset_due(q, &p->row, &p->stands);
+        p->durable = !p->moves;
+        return;
+    }
     if (!s->positions || !q->track.changed) {
         return;
     }
@@ -87,6 +96,45 @@ static void saved(xo_rocketmq *s, part *p, int conflict)
     }
 }
 
+/* What was handed over meanwhile has moved the row, and no other member. */
+static void moved(xo_rocketmq *s, batch *b, part *p, xonce_status st)
+{
+    int fenced = 0, tell = 0;
+    pthread_mutex_lock(&s->lock);
+    if (p->q->mark == p->mark) {
+        fenced = st != XONCE_OK && p->q->handed == p->stands;
+        if (fenced) {
+            tell = xo_queue_tell(p->q);
+            xo_offset_fenced(s, p->q);
+            b->fenced = 1;
+        } else if (st == XONCE_OK) {
+            xo_offset_moved(p->q, &p->row);
+            p->from = xo_offset_told(p->q);
+            p->durable = 1;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (tell) {
+        xo_log(XO_WARN, "rocketmq", XO_FENCED_TEXT, p->q->id, p->q->topic, p->q->broker);
+    }
+}
+
+static xonce_status move(xo_rocketmq *s, batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        part *p = &b->parts[i];
+        if (!p->moves) {
+            continue;
+        }
+        xonce_status st = s->positions->advance(s->positions_self, &p->row, p->stands);
+        if (st != XONCE_OK && st != XONCE_E_FENCED) {
+            return st;
+        }
+        moved(s, b, p, st);
+    }
+    return XONCE_OK;
+}
+
 /* All in one transaction; when a row is in conflict, each queue for itself to find which. */
 static xonce_status save(xo_rocketmq *s, batch *b)
 {
@@ -105,7 +153,7 @@ static xonce_status save(xo_rocketmq *s, batch *b)
         }
         saved(s, p, one == XONCE_E_CONFLICT);
     }
-    return XONCE_OK;
+    return move(s, b);
 }
 
 static void save_failed(xo_rocketmq *s, const batch *b)
@@ -129,7 +177,7 @@ xonce_status xo_commit_queue(xo_rocketmq *s, xo_rmq_queue *q)
         st = save(s, &b);
     }
     batch_free(&b);
-    return st;
+    return st == XONCE_OK && b.fenced ? xo_fail(XONCE_E_FENCED, "another member took it over") : st;
 }
 
 /* ---- telling the brokers ---- */

@@ -50,6 +50,26 @@ int xo_queue_tell(xo_rmq_queue *q);    /* lock held: may a line about it be logg
 /* An offset question or report (14, 15, 29, 30, 31) for a queue. */
 void xo_offset_request(const xo_rocketmq *s, const xo_rmq_queue *q, int32_t code, xo_command *c);
 
+#define XO_FENCED_TEXT "queue %" PRId32 " of %s at %s was taken over by another member: what was in hand of it is dropped, and it begins again if it is still ours"
+/* ---- offset.c: queues whose messages are claimed by offset (docs/guarantees.md). All under the lock. */
+int xo_rmq_by_offset(const xo_rmq_queue *q);
+int xo_offset_waits(const xo_rocketmq *s, const xo_rmq_queue *q);    /* it is not begun while the members do not claim alike */
+int xo_offset_reopens(const xo_rmq_queue *q);                        /* a new row is to begin, and can */
+/* Is it a message of another history than the rows know, where something was settled before? */
+int xo_offset_newer(const xo_rmq_queue *q, const xo_pulled *it);
+void xo_offset_hand(xo_rmq_queue *q, xonce_message *m);             /* m is handed over: what it is claimed by */
+/* An answer of node that was asked for after the queue began: its end, and where it goes on. */
+void xo_offset_answered(xo_rmq_queue *q, int64_t node, int64_t max, int64_t next);
+/* The end of what may be told to the broker: what is settled, and the database has it. */
+int64_t xo_offset_told(const xo_rmq_queue *q);
+/* Is the row to be moved over what nobody wants, or to hear of record_before? Then as *r (texts are q's), from *from on. Only while nothing is under way. */
+int xo_offset_due(const xo_rmq_queue *q, xo_range *r, int64_t *from);
+void xo_offset_moved(xo_rmq_queue *q, const xo_range *r);            /* the database has it */
+/* Another member took the queue over: all that is here of it is dropped, and it waits as if it became ours only now, if it still is. */
+void xo_offset_fenced(xo_rocketmq *s, xo_rmq_queue *q);
+/* A message of it was given back: what stands behind it cannot be claimed, so it begins again from the database's position. */
+void xo_offset_given_back(xo_rocketmq *s, xo_rmq_queue *q, int64_t delay_ms);
+
 /* ---- watermark.c: the source's op. */
 xonce_status xo_watermark(xonce_source *source, int64_t *ms);
 

@@ -25,12 +25,43 @@ void xo_allocate(size_t n, size_t m, size_t index, size_t *start, size_t *count)
 
 const char *xo_members_store_of(const char *client_id)
 {
-    static const char mark[] = "#xonce-";
-    size_t n = strlen(client_id), tail = sizeof(mark) - 1 + 8;
-    if (n <= tail || strncmp(client_id + n - tail, mark, sizeof(mark) - 1) || strspn(client_id + n - 8, "0123456789abcdef") != 8) {
+    static const char mark[] = "#xonce-", hex[] = "0123456789abcdef";
+    size_t n = strlen(client_id), tail = sizeof(mark) - 1 + XO_STORE_DIGITS, claims = XO_MARK_SIZE - 1;
+    if (n > claims && client_id[n - claims] == '-' && strspn(client_id + n - claims + 1, hex) == claims - 1) {
+        n -= claims;
+    }
+    if (n <= tail || strncmp(client_id + n - tail, mark, sizeof(mark) - 1) || strspn(client_id + n - XO_STORE_DIGITS, hex) < XO_STORE_DIGITS) {
         return NULL;
     }
-    return client_id + n - 8;
+    return client_id + n - XO_STORE_DIGITS;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void xo_members_mark(const xo_rocketmq *s, char out[XO_MARK_SIZE])
+{
+    uint64_t sum = UINT64_C(14695981039346656037);
+    const char *before = "", *next;
+    out[0] = 0;
+    do { /* in the order of their names, without room for sorting them */
+        next = NULL;
+        for (size_t i = 0; i < s->nsubs; i++) {
+            const xo_rmq_sub *sub = &s->subs[i];
+            if (sub->by_offset && strcmp(sub->topic, before) > 0 && (!next || strcmp(sub->topic, next) < 0)) {
+                next = sub->topic;
+            }
+        }
+        for (const char *p = next; p; p = *p ? p + 1 : NULL) { /* with its end, so that names do not run into each other */
+            sum = (sum ^ (unsigned char)*p) * UINT64_C(1099511628211);
+        }
+        before = next;
+    } while (next);
+    if (sum != UINT64_C(14695981039346656037)) {
+        (void)snprintf(out, XO_MARK_SIZE, "-%04x", (unsigned)((sum ^ sum >> 32) & 0xffff));
+    }
 }
 
 /* ---- what one broker says of the group ---- */
@@ -128,11 +159,6 @@ static xonce_status find_brokers(xo_rocketmq *s, look *l)
         }
     }
     return st;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 static xonce_status read_ids(const xo_rocketmq *s, view *v, const xo_command *answer)
@@ -236,7 +262,7 @@ static size_t count_foreign(const xo_rocketmq *s, const look *l, const char **st
     for (size_t i = 0; i < l->n; i++) {
         for (size_t k = 0; k < l->views[i].nids; k++) {
             const char *id = l->views[i].ids[k], *store = xo_members_store_of(id);
-            int is_stranger = store && own && strcmp(store, own) != 0;
+            int is_stranger = store && own && strncmp(store, own, XO_STORE_DIGITS) != 0;
             if (is_stranger) {
                 *stranger = id;
             }
@@ -274,6 +300,71 @@ static int check_strangers(xo_rocketmq *s, const char *stranger)
         xo_rmq_permanent(s);
     }
     pthread_mutex_unlock(&s->lock);
+    return !end;
+}
+
+/* The first member that does not claim as we do; *how says in which way. */
+static const char *find_mixed(const xo_rocketmq *s, const look *l, int *how)
+{
+    const char *own = xo_members_store_of(s->client_id), *mark = own ? own + XO_STORE_DIGITS : "", *foreign = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        for (size_t k = 0; k < l->views[i].nids; k++) {
+            const char *id = l->views[i].ids[k], *store = xo_members_store_of(id);
+            int same = own && store && !strncmp(store, own, XO_STORE_DIGITS);
+            if (same && strcmp(store + XO_STORE_DIGITS, mark)) {
+                *how = XO_MIXED_CLAIMS;
+                return id;
+            }
+            foreign = !same && strcmp(id, s->client_id) ? id : foreign;
+        }
+    }
+    *how = foreign && mark[0] ? XO_MIXED_FOREIGN : XO_MIXED_NO;
+    return *how ? foreign : NULL;
+}
+
+static xonce_status mixed_error(const xo_rocketmq *s, int how, const char *who)
+{
+    char mark[XO_MARK_SIZE];
+    xo_members_mark(s, mark);
+    if (mark[0]) {
+        return xo_fail(XONCE_E_INVALID,
+                       "--claim offset is refused while members of the group claim by record or are no xonce: group %s has the member %s%s. By offset a message is known by its"
+                       " place alone, which nobody else knows of: stop that member, or claim by record", s->group, who,
+                       how == XO_MIXED_CLAIMS ? ", which claims other topics by offset than this one, or none" : "");
+    }
+    return xo_fail(XONCE_E_INVALID, "group %s has a member that claims by offset: %s. What it has done has no record, so all members must claim alike: say --claim offset here too, or stop that member",
+                   s->group, who);
+}
+
+/* A newcomer refuses to start; who runs already begins no queue until the other is gone. 0: cannot go on. */
+static int check_claims(xo_rocketmq *s, const look *l)
+{
+    int how, end = 0, tell = 0;
+    const char *who = find_mixed(s, l, &how);
+    int64_t now = xo_mono_ms();
+    if (who) {
+        (void)mixed_error(s, how, who);
+        xo_error_set_native(0, 0);
+    }
+    pthread_mutex_lock(&s->lock);
+    int was = s->mixed;
+    s->mixed = how;
+    s->mixed_seen |= how != XO_MIXED_NO;
+    s->red = how ? s->red | XO_RED_CLAIMS : s->red & ~XO_RED_CLAIMS;
+    if (how) {
+        end = !s->shared_out || (!s->ran && xo_now_ms() - s->started_at < STRANGERS_MS);
+        tell = !end && (!s->mixed_told || now - s->mixed_told >= TELL_MS);
+        s->mixed_told = tell ? now : s->mixed_told;
+    }
+    if (end) {
+        xo_rmq_permanent(s);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (tell) {
+        xo_log(XO_ERROR, "rocketmq", "%s", xonce_error_last()->text);
+    } else if (was && !how) {
+        xo_log(XO_INFO, "rocketmq", "all members of group %s claim alike now", s->group);
+    }
     return !end;
 }
 
@@ -356,7 +447,7 @@ static xo_rmq_queue *new_queue(xo_rocketmq *s, xo_rmq_sub *sub, const char *topi
     q->sub = sub;
     q->state = XO_Q_WANTED;
     q->mark = ++s->last_mark;
-    q->pull_from = q->seek = q->committed = q->lag = q->max_offset = -1;
+    q->pull_from = q->seek = q->committed = q->lag = q->max_offset = q->epoch = q->reopen = -1;
     return q;
 }
 
@@ -504,6 +595,10 @@ void xo_members_rebalance(xo_rocketmq *s)
     }
     if (members) {
         note_foreign(s, foreign, members);
+        if (!check_claims(s, &l)) {
+            look_free(s, &l);
+            return;
+        }
     }
     for (size_t i = 0; i <= s->nsubs; i++) {
         all &= share_out(s, &l, i, &changed, &listed);

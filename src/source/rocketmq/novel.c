@@ -36,12 +36,7 @@ static void beginning_request(const xo_rocketmq *s, const xo_rmq_queue *q, xo_co
 /* A broker that cannot be asked is an error: a queue waits rather than begin at its end. */
 static xonce_status run_survey(xo_rocketmq *s, char *wire, survey *v)
 {
-    xo_route *r = NULL;
-    xonce_status st = xo_cluster_route(s->cluster, wire, s->route_every, &r);
-    if (st == XONCE_OK) {
-        st = xo_route_queues_of(r, 0, &v->ids, &v->n);
-    }
-    xo_route_free(r);
+    xonce_status st = xo_routes_queues(s, wire, &v->ids, &v->n);
     if (st == XONCE_OK && !(v->calls = xo_calloc(2 * v->n + 1, sizeof(*v->calls)))) {
         st = xo_nomem();
     }
@@ -84,7 +79,7 @@ static xonce_status write_beginnings(xo_rocketmq *s, const xo_rmq_queue *q, cons
         return xo_nomem();
     }
     for (size_t i = 0; i < v->n; i++) {
-        rows[i] = (xo_range){.topic = q->topic, .broker = v->ids[i].broker, .tags = (char *)xo_queue_tags(q), .queue = v->ids[i].id};
+        rows[i] = (xo_range){.topic = q->topic, .broker = v->ids[i].broker, .tags = (char *)xo_queue_tags(q), .queue = v->ids[i].id, .by_offset = xo_rmq_by_offset(q)};
         rows[i].first = rows[i].next = begins[i];
         rows[i].last_store_time = rows[i].last_log_offset = -1;
     }

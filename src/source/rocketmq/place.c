@@ -3,8 +3,7 @@
 #include "source/rocketmq/place.h"
 #include <string.h>
 
-/* Up to where anything was ever settled. */
-static int64_t end_of(const xo_begin *b)
+int64_t xo_place_end(const xo_begin *b)
 {
     int64_t end = -1;
     for (size_t i = 0; i < b->nrows; i++) {
@@ -24,7 +23,7 @@ void xo_place_search_time(xo_begin *b, int64_t look_back_ms)
        work between */
     const xo_range *own = xo_ranges_youngest(b->rows, b->nrows);
     b->search_time = -1;
-    if (own && own->last_store_time >= 0 && b->seek < 0 && !b->from_broker && !(b->foreign && b->first)) {
+    if (own && own->last_store_time >= 0 && b->seek < 0 && !b->reopens && !b->from_broker && !(b->foreign && b->first)) {
         b->search_time = own->last_store_time > look_back_ms ? own->last_store_time - look_back_ms : 0;
     }
 }
@@ -35,6 +34,10 @@ xo_place xo_place_find(xo_begin *b)
     b->pos = b->at = -1;
     if (b->seek >= 0) {
         b->pos = b->at = b->seek;
+        return XO_PLACE_KNOWN;
+    }
+    if (b->reopens) {
+        b->pos = b->at = b->reopen;
         return XO_PLACE_KNOWN;
     }
     if (!b->first) {
@@ -50,7 +53,7 @@ xo_place xo_place_find(xo_begin *b)
     b->at = b->pos;
     if (!b->from_broker && !b->foreign && (own || !b->first)) {
         b->at = least(least(b->at, b->searched), b->committed);
-        b->ahead = b->first && b->committed > end_of(b);
+        b->ahead = b->first && b->committed > xo_place_end(b);
     } else if (!b->first && own && own->first < b->pos) {
         /* beside members of another kind: what they settled is none of ours, but at offsets that we settled ourselves the broker may have stored
          * something new all the same */
@@ -63,7 +66,7 @@ xo_place xo_place_find(xo_begin *b)
 void xo_place_bound(xo_begin *b)
 {
     if (b->pos >= 0 && b->pos < b->min && b->seek < 0) {
-        int64_t end = end_of(b);
+        int64_t end = xo_place_end(b);
         b->lost_from = end > b->pos ? end : b->pos;
         b->lost_to = b->lost_from < b->min ? b->min : 0;
     }
@@ -80,7 +83,7 @@ void xo_place_range(xo_begin *b, const char *tags)
     }
     /* Below its beginning a row does not remember what is settled now. Looking back, nothing there is to be handed over but what is newer, which opens
        a row of its own; an operator's reset is another thing. */
-    int goes_on = own && own->tags && strcmp(own->tags, tags) == 0 && b->at <= own->next && !(b->seek >= 0 && b->at < own->first);
+    int goes_on = own && !b->reopens && own->tags && strcmp(own->tags, tags) == 0 && b->at <= own->next && !(b->seek >= 0 && b->at < own->first);
     if (goes_on) {
         b->range = *own;
     } else {

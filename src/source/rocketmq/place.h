@@ -5,13 +5,16 @@
 
 typedef struct {
     xo_rmq_queue *q;
-    uint64_t mark;
-    int first;                 /* it becomes ours; else it is ours and looks back, or seeks */
+    int wanted;                /* it does not run yet */
+    int first;                 /* the database's position counts: it becomes ours, or is claimed by offset. Else it is ours and looks back, or seeks, and the track's does */
     int foreign;               /* members that are no xonce, or of other databases, take part: what we have settled is not all that was */
     int from_broker;           /* the broker's offset is the position */
     int failed;
     int64_t seek;              /* >= 0: an operator wants this offset */
     int64_t prefix;            /* settled up to here, by the track; -1 with first */
+    int reopens;               /* a row of its own is to begin at `reopen`, and all before it is settled */
+    int64_t reopen;
+    int look_later;            /* it is to look back, but an operator's order goes first */
     xo_range *rows;            /* by generation */
     size_t nrows;
     int64_t search_time;       /* >= 0: the look-back begins at this store time; -1: no look-back */
@@ -31,11 +34,20 @@ void xo_place_search_time(xo_begin *b, int64_t look_back_ms);
 xo_place xo_place_find(xo_begin *b);
 /* Brings at into what the broker has, and says what is lost. */
 void xo_place_bound(xo_begin *b);
+/* Up to where anything was ever settled; -1: no rows. */
+int64_t xo_place_end(const xo_begin *b);
 /* Sets range: the youngest row goes on where that bridges no gap and mixes no filters, else a new one begins. */
 void xo_place_range(xo_begin *b, const char *tags);
 
 /* ---- start.c: an answer to xo_offset_request. missing_is_fine: -1 when the broker has none (22). */
 xonce_status xo_offset_read(const xo_call *c, int missing_is_fine, int64_t *out);
+
+/* ---- offset.c. */
+/* Is the queue to be taken over, rather than its row be written? By offset, or by record after it was by offset. No lock. */
+int xo_offset_takes(const xo_begin *b);
+/* Takes it over. XONCE_E_CONFLICT: its rows are others by now. Service thread, lock not held. */
+xonce_status xo_offset_take(xo_rocketmq *s, xo_begin *b);
+void xo_offset_begin(xo_rmq_queue *q, const xo_begin *b);           /* under the lock: q runs, by b */
 
 /* ---- novel.c: consume-from, which counts only for a group that neither any broker nor the database know in any queue of the topic. Service thread. */
 typedef enum { XO_GROUP_NOT_ASKED, XO_GROUP_KNOWN, XO_GROUP_NEW } xo_novelty;

@@ -26,7 +26,7 @@ void xo_pull_free(xo_pull *p)
 /* Would this queue be pulled now, were it due? Under the lock. */
 static int may_pull(const xo_rocketmq *s, const xo_rmq_queue *q, int64_t now)
 {
-    if (s->stopping || q->state != XO_Q_RUNNING || q->pulling || q->look_back || q->seek >= 0 || (q->sub && q->sub->conflict) || !xo_locks_held(q, now)) {
+    if (s->stopping || q->state != XO_Q_RUNNING || q->pulling || q->look_back || q->seek >= 0 || q->reopen >= 0 || (q->sub && q->sub->conflict) || !xo_locks_held(q, now)) {
         return 0;
     }
     if (s->held >= (size_t)s->all_messages || s->bytes >= (size_t)s->all_bytes) {

@@ -16,6 +16,7 @@ typedef struct {
     char *topic, *wire;        /* as subscribed; with the namespace */
     xo_filter filter;
     int ordered;
+    int by_offset;             /* its messages are claimed by offset */
     int64_t version;           /* subVersion: constant for the life of the subscription */
     int routed;                /* a name server knew it when it was last asked: 1, 0; -1 not asked yet */
     int conflict;              /* the group's other members subscribe otherwise: its queues are not read (never settle what another's filter hid) */
@@ -41,6 +42,13 @@ typedef struct xo_rmq_queue {
     int empty;                 /* the last pull found nothing, with this mark */
     int look_back;             /* its broker was away or moved: find the start again (service thread) */
     int64_t seek;              /* >= 0: an operator's reset to this offset waits to be done (service thread); -1 */
+    /* of a queue that is claimed by offset (offset.c) */
+    int64_t epoch, generation; /* of the take-over that it runs by, and of the row that moves; epoch -1: not taken yet */
+    int64_t handed;            /* end of what was handed over to be claimed by offset: who is handed over next claims from here */
+    int64_t durable;           /* the row ends here or beyond, for sure */
+    int64_t record_before;     /* what stands before is claimed by record as well; INT64_MAX: the queue's end at the take-over is not known yet */
+    int record_known;          /* it became known, and is not written yet */
+    int64_t reopen;            /* >= 0: a new row has to begin here, and does as soon as all that stands before is settled (service thread); -1 */
     size_t held, bytes;        /* messages in memory and not settled, and their bodies */
     xo_track track;
     xo_range *rows;            /* what the database has of this queue: durable, so it may be believed */
@@ -109,6 +117,10 @@ typedef struct xo_rocketmq {
     int routes;                /* topics that had a route at the last look; -1 before the first */
     xo_error route_error;      /* why routes is 0 */
     int64_t reported_at;       /* monotonic: when poll last returned an error */
+    int mixed;                 /* XO_MIXED_*: do the members claim alike? */
+    int mixed_seen;            /* ever: others worked, or may have worked, on our queues without moving their rows */
+    int ran;                   /* a queue of a subscription ran */
+    int64_t mixed_told;        /* monotonic, when it was last logged; service thread */
     int foreign;               /* members that are no xonce were in the group at the last look: the broker's position counts */
     int64_t foreign_seen;      /* monotonic; 0 never */
     size_t members;
@@ -119,7 +131,12 @@ typedef struct xo_rocketmq {
     int red;                   /* reasons for bad health: XO_RED_* */
     xo_source_counts counts;
 } xo_rocketmq;
-enum { XO_RED_FILTER = 1, XO_RED_POSITION = 2, XO_RED_LOSS = 4, XO_RED_MEMBERS = 8 };
+enum { XO_RED_FILTER = 1, XO_RED_POSITION = 2, XO_RED_LOSS = 4, XO_RED_MEMBERS = 8, XO_RED_CLAIMS = 16 };
+enum {
+    XO_MIXED_NO,
+    XO_MIXED_FOREIGN,          /* some are no xonce, or write to another database: queues by offset are not begun */
+    XO_MIXED_CLAIMS            /* some claim other topics by offset than this one: no queue is begun */
+};
 
 /* ---- source.c: life, poll, ack, nack, counts. */
 /* Lock held: appends to the buffer and wakes poll; l is empty after. What has no queue any more, or comes during a stop, is released unsettled instead. */
@@ -140,6 +157,8 @@ void *xo_rmq_service_main(void *source);
 
 /* ---- routes.c: asks for every topic's route. A broker whose master moved gets look_back for its queues. Service thread, lock not held. */
 void xo_routes_refresh(xo_rocketmq *s);
+/* The read queues of a topic; xo_queue_ids_free. */
+xonce_status xo_routes_queues(xo_rocketmq *s, const char *wire, xo_queue_id **out, size_t *n);
 
 /* ---- members.c: the group. Service thread, lock not held. */
 int xo_members_heartbeat(xo_rocketmq *s);               /* to every broker, side by side. 0: none heard it */
@@ -148,8 +167,11 @@ void xo_members_rebalance(xo_rocketmq *s);
 void xo_members_leave(xo_rocketmq *s);                  /* UNREGISTER at every broker */
 json_t *xo_members_subscriptions(const xo_rocketmq *s); /* lock held; as brokers know them, the retry topic's too. NULL: no memory */
 xonce_status xo_members_heartbeat_body(xo_rocketmq *s, xo_buf *out);
-/* "....#xonce-" and 8 hex digits: a member of ours, and these digits; else NULL. */
+enum { XO_STORE_DIGITS = 8, XO_MARK_SIZE = 6 };
+/* "....#xonce-" and 8 hex digits, then the mark of xo_members_mark: a member of ours, and these digits; else NULL. */
 const char *xo_members_store_of(const char *client_id);
+/* What behind the store's digits says which topics are claimed by offset: "" for none, else "-" and 4 hex digits. */
+void xo_members_mark(const xo_rocketmq *s, char out[XO_MARK_SIZE]);
 /* The n queues (sorted) shared out to m members (sorted): ours are [*start, *start + *count). */
 void xo_allocate(size_t n, size_t m, size_t index, size_t *start, size_t *count);
 /* ---- locks.c: ordered queues. Service thread. */
@@ -160,7 +182,7 @@ int xo_locks_held(const xo_rmq_queue *q, int64_t now);  /* lock held. 1: not ord
 enum { XO_LOCK_EVERY_MS = 20000, XO_LOCK_FRESH_MS = 30000 };
 
 /* ---- start.c: where a queue is read from. Service thread, lock not held. */
-void xo_start(xo_rocketmq *s);                          /* every WANTED queue (ordered: with its lock) and every one with look_back or seek: finds the position and lets it run; what fails is tried again later */
+void xo_start(xo_rocketmq *s);                          /* every WANTED queue (ordered: with its lock) and every one with look_back, seek or reopen: finds the position and lets it run; what fails is tried again later */
 
 /* ---- pull.c */
 void xo_pull_go(xo_rocketmq *s);                        /* lock not held, any thread: sends the pulls that are due and within the bounds (of the queue, and of all) */

@@ -106,6 +106,17 @@ static void no_route(xo_rocketmq *s, xo_rmq_sub *sub, xonce_status why)
     }
 }
 
+xonce_status xo_routes_queues(xo_rocketmq *s, const char *wire, xo_queue_id **out, size_t *n)
+{
+    xo_route *r = NULL;
+    xonce_status st = xo_cluster_route(s->cluster, wire, s->route_every, &r);
+    if (st == XONCE_OK) {
+        st = xo_route_queues_of(r, 0, out, n);
+    }
+    xo_route_free(r);
+    return st;
+}
+
 void xo_routes_refresh(xo_rocketmq *s)
 {
     uint64_t sum = UINT64_C(14695981039346656037);

@@ -1,7 +1,7 @@
 /* The service thread: everything of the source that may wait for a broker or the database, one thing after the other. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "source/rocketmq/rocketmq.h"
+#include "source/rocketmq/data.h"
 
 enum { SOON_MS = 1000, ASLEEP_MS = 10000, PULL_EVERY_MS = 10, REBALANCE_GAP_MS = 100 };
 
@@ -29,7 +29,7 @@ static int64_t soon_after(int64_t began)
 
 static int is_open(const xo_rmq_queue *q)
 {
-    return q->state != XO_Q_LEAVING && (q->state == XO_Q_WANTED || q->look_back || q->seek >= 0);
+    return q->state != XO_Q_LEAVING && (q->state == XO_Q_WANTED || q->look_back || q->seek >= 0 || xo_offset_reopens(q));
 }
 
 /* Under the lock. After a suspension nothing that was known is: others may have had our queues, and gave them back. */

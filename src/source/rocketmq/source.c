@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "source/rocketmq/data.h"
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,10 @@ void xo_rmq_release(xo_rocketmq *s, xonce_message *m, int settled)
         q->bytes -= m->body_len;
         if (settled) {
             (void)xo_track_settle(&q->track, m->copy_offset >= 0 ? m->copy_offset : m->offset);
+            q->durable = m->claim_epoch >= 0 && m->offset >= q->durable ? m->offset + 1 : q->durable;
+            if (xo_offset_reopens(q)) {
+                pthread_cond_signal(&s->work);
+            }
         }
     }
     s->held--;
@@ -200,6 +205,22 @@ static xonce_status subscribe(xonce_source *base, const char *group, const char 
     return XONCE_OK;
 }
 
+static xonce_status by_offset(xonce_source *base, const char *topic)
+{
+    xo_rocketmq *s = (xo_rocketmq *)base;
+    if (s->started || s->many_stores) {
+        return xo_fail(XONCE_E_INVALID, s->started ? "topic %.100s is claimed by offset from the source's start on, or not at all"
+                                                   : "topic %.100s cannot be claimed by offset with stores=many: no other database knows how far this one is", topic);
+    }
+    for (size_t i = 0; i < s->nsubs; i++) {
+        if (!strcmp(s->subs[i].topic, topic)) {
+            s->subs[i].by_offset = 1;
+            return XONCE_OK;
+        }
+    }
+    return xo_fail(XONCE_E_NOT_FOUND, "topic %.100s is not subscribed", topic);
+}
+
 static void positions(xonce_source *base, const xo_position_ops *ops, void *self)
 {
     xo_rocketmq *s = (xo_rocketmq *)base;
@@ -222,19 +243,23 @@ static xonce_status start_thread(xo_rocketmq *s)
 static xonce_status start(xonce_source *base)
 {
     xo_rocketmq *s = (xo_rocketmq *)base;
-    char store[9] = "", suffix[32] = "";
+    char store[9] = "", suffix[32] = "", claims[XO_MARK_SIZE];
     if (s->started) {
         return XONCE_OK;
     }
     if (!s->nsubs) {
         return xo_fail(XONCE_E_INVALID, "nothing is subscribed");
     }
+    xo_members_mark(s, claims);
+    if (claims[0] && !s->positions) {
+        return xo_fail(XONCE_E_INVALID, "claims by offset need a database for the positions");
+    }
     xonce_status st = s->positions ? s->positions->store_id(s->positions_self, store) : XONCE_OK;
     if (st != XONCE_OK) {
         return st;
     }
     if (s->positions) { /* without a database of its own a member looks like any other client, and the broker's position counts */
-        (void)snprintf(suffix, sizeof(suffix), "xonce-%s", store);
+        (void)snprintf(suffix, sizeof(suffix), "xonce-%s%s", store, claims);
     }
     st = xo_make_client_id(s->client_id, sizeof(s->client_id), s->instance_name, suffix[0] ? suffix : NULL);
     if (st != XONCE_OK) {
@@ -456,14 +481,32 @@ static void ack(xonce_source *base, xonce_message *list)
     }
 }
 
+/* Under the lock, which is given up between. m's claim was refused: its queue is another's by now. */
+static void give_back_fenced(xo_rocketmq *s, xo_rmq_queue *q, xonce_message *m)
+{
+    int tell = xo_queue_tell(q);
+    xo_offset_fenced(s, q);
+    pthread_mutex_unlock(&s->lock);
+    if (tell) {
+        xo_log(XO_WARN, "rocketmq", XO_FENCED_TEXT, m->queue, m->topic, m->broker);
+    }
+    pthread_mutex_lock(&s->lock);
+    xo_rmq_release(s, m, 0);
+}
+
 /* An ordered queue keeps its order only when its messages stay here. A copy from the retry topic left its queue long ago. */
 static void nack(xonce_source *base, xonce_message *m, int64_t delay_ms)
 {
     xo_rocketmq *s = (xo_rocketmq *)base;
     pthread_mutex_lock(&s->lock);
-    const xo_rmq_queue *q = xo_rmq_find(s, m->mark);
-    int back = m->failed && q && q->state == XO_Q_RUNNING && !s->stopping && !(q->sub && q->sub->ordered);
-    if (!back) {
+    xo_rmq_queue *q = xo_rmq_find(s, m->mark);
+    int back = m->failed && !m->fenced && q && q->state == XO_Q_RUNNING && !s->stopping && !(q->sub && (q->sub->ordered || q->sub->by_offset));
+    if (q && m->fenced) {
+        give_back_fenced(s, q, m);
+    } else if (q && m->claim_epoch >= 0 && q->state == XO_Q_RUNNING && !s->stopping) {
+        xo_offset_given_back(s, q, delay_ms);
+        xo_rmq_release(s, m, 0);
+    } else if (!back) {
         xo_rmq_later_add(s, m, XO_LATER_DELIVER, xo_mono_ms() + delay_ms);
     }
     pthread_mutex_unlock(&s->lock);
@@ -480,7 +523,7 @@ static int caught_up(xonce_source *base)
     pthread_mutex_lock(&s->lock);
     int yes = s->started && s->all_ours && s->queues && !s->held && !s->busy && !s->failed && !s->stopping;
     for (const xo_rmq_queue *q = s->queues; q && yes; q = q->next) {
-        yes = q->state == XO_Q_RUNNING && q->empty && !q->look_back && q->seek < 0;
+        yes = q->state == XO_Q_RUNNING && q->empty && !q->look_back && q->seek < 0 && q->reopen < 0;
     }
     for (xo_rmq_queue *q = s->queues; q && yes; q = q->next) {
         q->empty = 0;
@@ -567,7 +610,7 @@ static xonce_status read_settings(xo_rocketmq *s, const xonce_config *cfg)
     return time ? read_time(time, &s->from_time) : XONCE_OK;
 }
 
-static const xo_source_ops ops = {subscribe, start, poll_messages, ack, nack, caught_up, stop, wake, close_source, positions, xo_watermark, NULL};
+static const xo_source_ops ops = {subscribe, start, poll_messages, ack, nack, caught_up, stop, wake, close_source, positions, xo_watermark, by_offset};
 
 xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const xonce_config *cfg)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AGAIN_MS = 2000, AGAIN_SLOW_MS = 10000 };
+enum { AGAIN_MS = 2000, AGAIN_SLOW_MS = 10000, TAKE_TRIES = 3 };
 
 /* In xo_rmq_queue.look_back: its start is being looked for; what sets it to 1 meanwhile is not lost. */
 enum { LOOKING = 2 };
@@ -55,12 +55,31 @@ static void begin_free(xo_begin *b, size_t n)
     free(b);
 }
 
-static int is_waiting(const xo_rmq_queue *q, int64_t now, int troubled)
+static int is_waiting(const xo_rocketmq *s, const xo_rmq_queue *q, int64_t now, int troubled)
 {
     if (q->pull_due > now || (q->failing > 0) != troubled || !xo_locks_held(q, now)) {
         return 0;
     }
-    return q->state == XO_Q_WANTED || (q->state == XO_Q_RUNNING && (q->look_back || q->seek >= 0));
+    if (q->state == XO_Q_WANTED) {
+        return !xo_offset_waits(s, q);
+    }
+    return q->state == XO_Q_RUNNING && (q->look_back || q->seek >= 0 || xo_offset_reopens(q));
+}
+
+/* Under the lock. Of a queue by offset the database's rows are the position, and moved with what was settled: what it has once, it has for good. */
+static void begin(const xo_rocketmq *s, xo_begin *b, xo_rmq_queue *q, int foreign)
+{
+    int wanted = q->state == XO_Q_WANTED, again = xo_rmq_by_offset(q) && q->epoch >= 0, first = wanted || xo_rmq_by_offset(q);
+    if (wanted && !again && (foreign || s->start_broker || !s->positions)) {
+        q->node = FROM_BROKER;
+    }
+    *b = (xo_begin){.q = q, .wanted = wanted, .first = first, .seek = q->seek, .prefix = first ? -1 : xo_track_prefix(&q->track), .foreign = foreign && !again,
+                    .from_broker = wanted && q->node == FROM_BROKER, .committed = -1, .min = -1, .max = -1, .searched = -1};
+    b->look_later = !wanted && q->look_back && q->seek >= 0;
+    b->reopens = !wanted && !q->look_back && xo_offset_reopens(q);
+    b->reopen = q->reopen;
+    q->reopen = -1;
+    q->look_back = LOOKING;
 }
 
 /* Takes what waits. Those in trouble are taken apart, so that a broker that does not answer keeps no other one waiting. */
@@ -72,21 +91,13 @@ static xo_begin *collect(xo_rocketmq *s, int troubled, size_t *n)
     pthread_mutex_lock(&s->lock);
     int foreign = s->many_stores || s->foreign || (s->foreign_seen && now - s->foreign_seen <= 2 * s->rebalance_every + s->timeout);
     for (const xo_rmq_queue *q = s->queues; q; q = q->next) {
-        max += (size_t)is_waiting(q, now, troubled);
+        max += (size_t)is_waiting(s, q, now, troubled);
     }
     xo_begin *all = max ? xo_calloc(max, sizeof(*all)) : NULL;
     for (xo_rmq_queue *q = s->queues; all && q; q = q->next) {
-        if (!is_waiting(q, now, troubled)) {
-            continue;
+        if (is_waiting(s, q, now, troubled)) {
+            begin(s, &all[(*n)++], q, foreign);
         }
-        xo_begin *b = &all[(*n)++];
-        int first = q->state == XO_Q_WANTED;
-        if (first && (foreign || s->start_broker || !s->positions)) {
-            q->node = FROM_BROKER;
-        }
-        *b = (xo_begin){.q = q, .mark = q->mark, .first = first, .seek = q->seek, .prefix = first ? -1 : xo_track_prefix(&q->track), .foreign = foreign,
-                        .from_broker = first && q->node == FROM_BROKER, .committed = -1, .min = -1, .max = -1, .searched = -1};
-        q->look_back = LOOKING;
     }
     pthread_mutex_unlock(&s->lock);
     return all;
@@ -102,7 +113,7 @@ static void give_up(xo_rocketmq *s, xo_begin *b)
     /* what fails at once may be asked often; what lets us wait holds up the whole thread */
     int64_t pause = (int64_t)1000 << (q->failing < 5 ? q->failing - 1 : 4), max = xonce_error_last()->code == XONCE_E_TIMEOUT ? AGAIN_SLOW_MS : AGAIN_MS;
     q->pull_due = xo_mono_ms() + (pause < max ? pause : max);
-    q->look_back = q->look_back == LOOKING ? !b->first : 1;
+    q->look_back = q->look_back != LOOKING || q->state != XO_Q_WANTED;
     int tell = xo_queue_tell(q);
     pthread_mutex_unlock(&s->lock);
     if (tell) {
@@ -112,6 +123,14 @@ static void give_up(xo_rocketmq *s, xo_begin *b)
 
 /* ---- the database ---- */
 
+/* What others made of the queue meanwhile counts more than what is known of it here. */
+static void heed_rows(xo_begin *b)
+{
+    const xo_range *own = xo_ranges_youngest(b->rows, b->nrows);
+    b->reopens = b->reopens && own && own->epoch == b->q->epoch && own->generation == b->q->generation;
+    b->first |= xo_offset_takes(b);
+}
+
 /* What is settled by now is written first, so that it need not be found a duplicate again. A database that fails once is not asked for the others in this round. */
 static void load_rows(xo_rocketmq *s, xo_begin *all, size_t n)
 {
@@ -119,7 +138,7 @@ static void load_rows(xo_rocketmq *s, xo_begin *all, size_t n)
     xo_error why = {0};
     for (size_t i = 0; i < n && s->positions; i++) {
         xo_begin *b = &all[i];
-        if (st == XONCE_OK && !b->first) {
+        if (st == XONCE_OK && !b->wanted) {
             st = xo_commit_queue(s, b->q);
         }
         if (st == XONCE_OK) {
@@ -131,7 +150,9 @@ static void load_rows(xo_rocketmq *s, xo_begin *all, size_t n)
             }
             (void)xo_error_restore(&why);
             give_up(s, b);
+            continue;
         }
+        heed_rows(b);
     }
 }
 
@@ -231,7 +252,11 @@ static xonce_status load_again(xo_rocketmq *s, xo_begin *b)
     xo_ranges_free(b->rows, b->nrows);
     b->rows = NULL;
     b->nrows = 0;
-    return s->positions->load(s->positions_self, b->q->topic, b->q->broker, b->q->id, &b->rows, &b->nrows);
+    xonce_status st = s->positions->load(s->positions_self, b->q->topic, b->q->broker, b->q->id, &b->rows, &b->nrows);
+    if (st == XONCE_OK) {
+        heed_rows(b);
+    }
+    return st;
 }
 
 /* Where a queue begins that neither broker nor database have a position of. */
@@ -295,7 +320,7 @@ static void save_rows(xo_rocketmq *s, xo_begin *all, size_t n)
     xonce_status st = rows ? XONCE_OK : xo_nomem();
     for (size_t i = 0; rows && i < n; i++) {
         const xo_rmq_queue *q = all[i].q;
-        if (!all[i].failed) {
+        if (!all[i].failed && !xo_offset_takes(&all[i])) {
             rows[k] = all[i].range;
             rows[k].topic = q->topic;
             rows[k].broker = q->broker;
@@ -308,7 +333,7 @@ static void save_rows(xo_rocketmq *s, xo_begin *all, size_t n)
     }
     k = 0;
     for (size_t i = 0; st != XONCE_OK && i < n; i++) {
-        if (!all[i].failed) {
+        if (!all[i].failed && !xo_offset_takes(&all[i])) {
             xonce_status one = st == XONCE_E_CONFLICT ? s->positions->save(s->positions_self, &rows[k], 1) : st;
             if (one != XONCE_OK) {
                 give_up(s, &all[i]);
@@ -317,6 +342,41 @@ static void save_rows(xo_rocketmq *s, xo_begin *all, size_t n)
         }
     }
     free(rows);
+}
+
+/* Somebody else wrote the rows between: a batch of ours that was under way, or another member. */
+static xonce_status place_again(xo_rocketmq *s, xo_begin *b)
+{
+    xonce_status st = load_again(s, b);
+    if (st != XONCE_OK) {
+        return st;
+    }
+    b->ahead = b->cut = 0;
+    b->lost_to = 0;
+    if (xo_place_find(b) != XO_PLACE_KNOWN) {
+        return xo_fail(XONCE_E_CONFLICT, "its rows were deleted while it was taken over");
+    }
+    xo_place_bound(b);
+    xo_place_range(b, xo_queue_tags(b->q));
+    return XONCE_OK;
+}
+
+static void take_over(xo_rocketmq *s, xo_begin *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        xo_begin *b = &all[i];
+        if (b->failed || !xo_offset_takes(b)) {
+            continue;
+        }
+        xonce_status st = xo_offset_take(s, b);
+        for (int k = 0; st == XONCE_E_CONFLICT && k < TAKE_TRIES; k++) {
+            st = place_again(s, b);
+            st = st == XONCE_OK ? xo_offset_take(s, b) : st;
+        }
+        if (st != XONCE_OK) {
+            give_up(s, b);
+        }
+    }
 }
 
 /* A reset can be undone by the very pull that reports it, and by reports under way: so the broker is told again, before anything else. */
@@ -363,8 +423,10 @@ static void run(xo_rocketmq *s, xo_begin *b)
     q->failing = 0;
     q->seek = q->seek == b->seek ? -1 : q->seek;
     /* what happened meanwhile is done next time, when an ordered queue has its lock again */
-    q->look_back = q->look_back != LOOKING || !xo_locks_held(q, xo_mono_ms());
+    q->look_back = b->look_later || q->look_back != LOOKING || !xo_locks_held(q, xo_mono_ms());
     q->state = q->state == XO_Q_WANTED ? XO_Q_RUNNING : q->state;
+    xo_offset_begin(q, b);
+    s->ran |= q->sub != NULL;
     if (b->ahead) {
         s->red |= XO_RED_POSITION;
     }
@@ -409,6 +471,7 @@ static void start_some(xo_rocketmq *s, int troubled)
     ask_brokers(s, all, n);
     decide(s, all, n);
     save_rows(s, all, n);
+    take_over(s, all, n);
     confirm_seeks(s, all, n);
     for (size_t i = 0; i < n; i++) {
         if (!all[i].failed) {

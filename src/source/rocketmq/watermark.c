@@ -2,7 +2,7 @@
  *
  * A queue's settled prefix is taken as the brokers were told, which is never ahead of the database. One queue or broker that cannot be asked makes the whole unknown. */
 #include "base/clock.h"
-#include "source/rocketmq/data.h"
+#include "source/rocketmq/place.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,13 +32,9 @@ static void places_free(places *p)
 
 static xonce_status add_queues(xo_rocketmq *s, const char *wire, places *to)
 {
-    xo_route *r = NULL;
     xo_queue_id *ids = NULL;
     size_t n = 0;
-    xonce_status st = xo_cluster_route(s->cluster, wire, s->route_every, &r);
-    if (st == XONCE_OK) {
-        st = xo_route_queues_of(r, 0, &ids, &n);
-    }
+    xonce_status st = xo_routes_queues(s, wire, &ids, &n);
     for (size_t i = 0; st == XONCE_OK && i < n; i++) {
         place *list = xo_grow(to->places, &to->cap, to->n + 1, sizeof(*list));
         place p = {.wire = xo_strdup(wire), .broker = xo_strdup(ids[i].broker), .id = ids[i].id, .committed = -1};
@@ -54,7 +50,6 @@ static xonce_status add_queues(xo_rocketmq *s, const char *wire, places *to)
         }
     }
     xo_queue_ids_free(ids, n);
-    xo_route_free(r);
     return st;
 }
 
@@ -65,19 +60,6 @@ static xonce_status all_queues(xo_rocketmq *s, places *to)
         st = add_queues(s, s->subs[i].wire, to);
     }
     return st;
-}
-
-static xonce_status read_answer(xo_call *call, int missing_ok, int64_t *out)
-{
-    if (call->status != XONCE_OK) {
-        return xo_error_restore(&call->error);
-    }
-    if (missing_ok && call->answer.code == XO_RMQ_QUERY_NOT_FOUND) {
-        *out = -1;
-        return XONCE_OK;
-    }
-    xonce_status st = xo_command_error(&call->answer, "asking for an offset");
-    return st == XONCE_OK ? xo_command_get_int(&call->answer, "offset", out) : st;
 }
 
 /* Where each queue is committed, begins and ends. The end is asked with the rest, so what comes in between is seen as waiting at worst. */
@@ -108,7 +90,7 @@ static xonce_status ask_offsets(xo_rocketmq *s, places *p)
     for (size_t i = 0; i < p->n; i++) {
         int64_t *const out[EACH] = {&p->places[i].max, &p->places[i].min, &p->places[i].committed};
         for (int k = 0; k < EACH; k++) {
-            xonce_status one = read_answer(&calls[i * EACH + (size_t)k], k == 2, out[k]);
+            xonce_status one = xo_offset_read(&calls[i * EACH + (size_t)k], k == 2, out[k]);
             st = one != XONCE_OK ? one : st;
             xo_command_free(&calls[i * EACH + (size_t)k].answer);
         }
