@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -100,6 +101,53 @@ void xo_format_time(int64_t epoch_ms, char *out, size_t size)
         return;
     }
     (void)snprintf(out, size, "%s.%03dZ", text, (int)ms);
+}
+
+/* The next n digits as a number; -1: there are not so many. */
+static int digits(const char **p, int n)
+{
+    int v = 0;
+    for (; n > 0; n--, ++*p) {
+        if (**p < '0' || **p > '9') {
+            return -1;
+        }
+        v = v * 10 + (**p - '0');
+    }
+    return v;
+}
+
+static int days_of(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return days[month - 1] + (month == 2 && (year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)));
+}
+
+xonce_status xo_parse_time(const char *text, int64_t *epoch_ms)
+{
+    static const char between[] = "--T::";
+    size_t n = strlen(text), number = strspn(text, "0123456789");
+    int v[6], ms = 0, good = 1, plain = n == 14 && number == n; /* nothing stands between */
+    const char *p = text;
+    if (n > 0 && n <= 18 && number == n && !plain) {
+        *epoch_ms = strtoll(text, NULL, 10);
+        return XONCE_OK;
+    }
+    for (int i = 0; good && i < 6; i++) {
+        good = i == 0 || plain || *p++ == between[i - 1];
+        v[i] = good ? digits(&p, i == 0 ? 4 : 2) : -1;
+        good = v[i] >= 0;
+    }
+    if (good && *p == '.') {
+        p++;
+        ms = digits(&p, 3);
+    }
+    good = good && ms >= 0 && (plain || *p++ == 'Z') && *p == 0;
+    if (!good || v[0] < 1970 || v[1] < 1 || v[1] > 12 || v[2] < 1 || v[2] > days_of(v[0], v[1]) || v[3] > 23 || v[4] > 59 || v[5] > 59) {
+        return xo_fail(XONCE_E_INVALID, "\"%.40s\" is no time; write 2026-11-24T08:00:00Z or 20261124080000, both in UTC, or ms since 1970", text);
+    }
+    struct tm t = {.tm_year = v[0] - 1900, .tm_mon = v[1] - 1, .tm_mday = v[2], .tm_hour = v[3], .tm_min = v[4], .tm_sec = v[5]};
+    *epoch_ms = (int64_t)timegm(&t) * 1000 + ms;
+    return XONCE_OK;
 }
 
 void xo_pause_ms(int64_t ms)

@@ -10,6 +10,8 @@ int64_t xo_mono_us(void); /* monotonic microseconds: for measuring */
 xonce_status xo_parse_duration(const char *text, const char *unit, int64_t *ms);
 void xo_format_duration(int64_t ms, char *out, size_t size); /* the shortest exact form, "4d", "1500ms" */
 void xo_format_time(int64_t epoch_ms, char *out, size_t size); /* 2026-11-24T08:00:00.123Z */
+/* "2026-11-24T08:00:00Z", also with ".123", and "20261124080000", both UTC; another number is ms since 1970. Refuses days and hours that there are not. */
+xonce_status xo_parse_time(const char *text, int64_t *epoch_ms);
 /* A pause of this thread. Not for tests that wait for a condition. */
 void xo_pause_ms(int64_t ms);
 /* pthread condition variables on the monotonic clock. */

@@ -217,6 +217,21 @@ xonce_status xo_view_group(xo_cluster *c, const char *group, const char *topic, 
     return st;
 }
 
+xonce_status xo_view_online(xo_cluster *c, const char *group, size_t *brokers)
+{
+    char *wire = xo_cluster_wrap(c, group);
+    if (!wire) {
+        return xo_nomem();
+    }
+    xo_command r;
+    xo_command_init(&r, XO_RMQ_CONSUMER_CONNECTIONS);
+    xo_command_set(&r, "consumerGroup", wire);
+    xonce_status st = ask_all(c, &r, "asking for the members of the group", XO_RMQ_NOT_ONLINE, NULL, NULL, brokers);
+    xo_command_free(&r);
+    free(wire);
+    return st;
+}
+
 void xo_view_free(xo_view *v)
 {
     for (size_t i = 0; i < v->n; i++) {

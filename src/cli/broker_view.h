@@ -19,5 +19,7 @@ xonce_status xo_view_create_topic(xo_cluster *c, const char *topic, int queues, 
 xonce_status xo_view_topic(xo_cluster *c, const char *topic, xo_view *out);
 /* Every queue that the group has positions in; topic NULL: of all its topics. */
 xonce_status xo_view_group(xo_cluster *c, const char *group, const char *topic, xo_view *out);
+/* At how many brokers members of the group run. */
+xonce_status xo_view_online(xo_cluster *c, const char *group, size_t *brokers);
 void xo_view_free(xo_view *v);
 #endif

@@ -28,25 +28,21 @@ typedef struct {
     int64_t again;
 } plan;
 
-/* "120", or a time: ms since 1970, "2026-11-23T10:00:00Z", "2h" ago. */
+/* "120", or a time, see xo_parse_time, or "2h" ago. */
 static int parse_to(const xo_usage *u, options *o)
 {
     char *end;
-    struct tm tm = {0};
     errno = 0;
     long long n = strtoll(o->to, &end, 10);
-    o->offset = o->time = -1;
-    if (end != o->to && *end == 0 && !errno && n >= 0) {
-        *(n > INT64_C(100000000000) ? &o->time : &o->offset) = n; /* no queue has so many messages, and no clock showed so few milliseconds since 1973 */
-        return XO_GO_ON;
-    }
-    if (sscanf(o->to, "%d-%d-%dT%d:%d:%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec) == 6 && o->to[strlen(o->to) - 1] == 'Z') {
-        tm.tm_year -= 1900;
-        tm.tm_mon -= 1;
-        o->time = (int64_t)timegm(&tm) * 1000;
-        return XO_GO_ON;
-    }
     int64_t ago;
+    o->offset = o->time = -1;
+    if (o->to[0] >= '0' && o->to[0] <= '9' && *end == 0 && !errno && n <= INT64_C(100000000000)) { /* no queue has so many messages, and as ms this is in 1973 */
+        o->offset = n;
+        return XO_GO_ON;
+    }
+    if (xo_parse_time(o->to, &o->time) == XONCE_OK) {
+        return XO_GO_ON;
+    }
     if (xo_parse_duration(o->to, "x", &ago) == XONCE_OK) {
         o->time = xo_now_ms() - ago;
         return XO_GO_ON;
@@ -70,30 +66,11 @@ static int check_options(const xo_usage *u, options *o)
 /* A member that runs would write its position back. */
 static int nobody_runs(xo_cluster *c, const options *o)
 {
-    xo_broker *brokers = NULL;
-    size_t n = 0;
-    char *wire = xo_cluster_wrap(c, o->group);
-    xonce_status st = wire ? xo_cluster_brokers(c, &brokers, &n) : xo_nomem();
-    int members = 0;
-    for (size_t i = 0; st == XONCE_OK && i < n; i++) {
-        xo_command r, answer;
-        xo_command_init(&r, XO_RMQ_CONSUMER_CONNECTIONS);
-        xo_command_set(&r, "consumerGroup", wire);
-        st = brokers[i].nnodes ? xo_remoting_call(xo_cluster_remoting(c), brokers[i].nodes[0].address, &r, xo_cluster_timeout(c), &answer) : XONCE_OK;
-        if (st == XONCE_OK && brokers[i].nnodes) {
-            members += answer.code == XO_RMQ_OK;
-            if (answer.code != XO_RMQ_OK && answer.code != XO_RMQ_NOT_ONLINE) {
-                st = xo_command_error(&answer, "asking for the members of the group");
-            }
-            xo_command_free(&answer);
-        }
-    }
-    xo_brokers_free(brokers, n);
-    free(wire);
-    if (st != XONCE_OK) {
+    size_t brokers = 0;
+    if (xo_view_online(c, o->group, &brokers) != XONCE_OK) {
         return xo_out_failed(NULL);
     }
-    if (members) {
+    if (brokers) {
         xo_out_error("group %s has members that run: stop them first; they would write their positions back", o->group);
         return XO_EXIT_FAILED;
     }

@@ -57,7 +57,7 @@ static xonce_status enter(xonce_producer *p, size_t bytes)
     pthread_mutex_lock(&p->lock);
     while (waits && !p->closing && p->sends > 0 && (p->sends >= XO_ASYNC_SENDS || p->bytes + bytes > XO_ASYNC_BYTES)) {
         if (xo_cond_wait_ms(&p->room, &p->lock, deadline)) {
-            st = xo_fail(XONCE_E_TIMEOUT, "%zu messages are on their way already and none arrived for %" PRId64 " ms: this one was not sent", p->sends, p->timeout_ms);
+            st = xo_fail(XONCE_E_TIMEOUT, "%zu messages are on their way already and there was no room for more within %" PRId64 " ms: this one was not sent", p->sends, p->timeout_ms);
             break;
         }
     }

@@ -150,6 +150,35 @@ START_TEST(durations)
 }
 END_TEST
 
+START_TEST(times)
+{
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } good[] = {{"2026-11-24T08:00:00Z", INT64_C(1795507200000)},
+                {"2026-11-24T08:00:00.123Z", INT64_C(1795507200123)},
+                {"20261124080000", INT64_C(1795507200000)},
+                {"2028-02-29T23:59:59Z", INT64_C(1835481599000)},
+                {"20000229000000", INT64_C(951782400000)},
+                {"1970-01-01T00:00:00Z", 0},
+                {"1795507200123", INT64_C(1795507200123)},
+                {"2026", 2026},
+                {"0", 0}};
+    static const char *const bad[] = {"", "x", "-1", "2h", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2026-11-31T00:00:00Z",
+                                      "2026-11-32T00:00:00Z", "2026-11-00T00:00:00Z", "2026-11-24T24:00:00Z", "2026-11-24T23:60:00Z", "2026-11-24T23:59:60Z", "1969-12-31T23:59:59Z",
+                                      "2026-11-24T08:00:00", "2026-11-24 08:00:00Z", "2026-11-24T08:00:00Zx", "2026-11-24T08:00:00.1Z", "2026-11-24T08:00:00.", "2026-11-24T08:00Z",
+                                      "2026-1-24T08:00:00Z", "20261324080000x", "20261324080000", "20261124250000", "9999999999999999999", "2026-11-24T-8:00:00Z"};
+    int64_t ms;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        ck_assert_msg(xo_parse_time(good[i].text, &ms) == XONCE_OK, "%s", good[i].text);
+        ck_assert_int_eq(ms, good[i].ms);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_msg(xo_parse_time(bad[i], &ms) == XONCE_E_INVALID, "%s", bad[i]);
+    }
+}
+END_TEST
+
 START_TEST(utf8_is_judged_strictly)
 {
     size_t bad = 99;
@@ -365,6 +394,7 @@ int main(void)
     tcase_add_test(c, buffer_fails_once_and_for_all);
     tcase_add_test(c, json_text_is_valid);
     tcase_add_test(c, durations);
+    tcase_add_test(c, times);
     tcase_add_test(c, utf8_is_judged_strictly);
     tcase_add_test(c, base64_and_percent_round_trip);
     tcase_add_test(c, digests);
