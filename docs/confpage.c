@@ -29,6 +29,7 @@ static const char *type_name(const xo_config_key *k)
     case XO_T_SIZE: return "size";
     case XO_T_BOOL: return "yes or no";
     case XO_T_CHOICE: return "one of";
+    case XO_T_WINDOW: return "two times of day, HH:MM-HH:MM";
     default: return "text";
     }
 }
@@ -50,7 +51,7 @@ static void print_range(const xo_config_key *k)
     printf("%s", type_name(k));
     if (k->type == XO_T_CHOICE) {
         printf(" %s", k->choices);
-    } else if (k->type != XO_T_TEXT && k->type != XO_T_BOOL) {
+    } else if (k->type != XO_T_TEXT && k->type != XO_T_BOOL && k->type != XO_T_WINDOW) {
         printf(" from ");
         print_value(k, k->min);
         printf(" to ");

@@ -9,7 +9,7 @@ cat <<'HEAD'
 #include "store/schema_files.h"
 const xo_schema_file xo_schema_files[] = {
 HEAD
-for engine in postgresql mysql sqlite; do
+for engine in postgresql mysql sqlite postgresql-partitioned mysql-partitioned; do
     found=0
     for file in "$dir/$engine"/[0-9][0-9][0-9]-*.sql; do
         [ -f "$file" ] || continue

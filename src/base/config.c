@@ -157,6 +157,46 @@ static xonce_status parse_choice(const xo_config_key *k, const char *text, int64
     return xo_fail(XONCE_E_INVALID, "\"%.40s\" is none of %s", text, k->choices);
 }
 
+/* "HH:MM" up to `limit` minutes, which 24:00 is; NULL when it is none. */
+static const char *parse_minute(const char *p, int limit, int *out)
+{
+    for (int i = 0; i < 5; i++) {
+        if (i == 2 ? p[i] != ':' : p[i] < '0' || p[i] > '9') {
+            return NULL;
+        }
+    }
+    int hour = (p[0] - '0') * 10 + p[1] - '0', minute = (p[3] - '0') * 10 + p[4] - '0';
+    *out = hour * 60 + minute;
+    return minute < 60 && *out <= limit ? p + 5 : NULL;
+}
+
+enum { DAY_MINUTES = 1440, WINDOW_BASE = 10000 };
+
+/* from * 10000 + to, in minutes; never 0. */
+static xonce_status parse_window(const char *text, int64_t *out)
+{
+    int from = 0, to = 0;
+    const char *p = parse_minute(text, DAY_MINUTES - 1, &from);
+    p = p && *p == '-' ? parse_minute(p + 1, DAY_MINUTES, &to) : NULL;
+    if (!p || *p) {
+        return xo_fail(XONCE_E_INVALID, "\"%.40s\" is no window; write two times of day in UTC, as 01:30-05:00 or 22:00-04:00", text);
+    }
+    if (from == to) {
+        return xo_fail(XONCE_E_INVALID, "the window \"%.40s\" is empty; leave it unset for the whole day", text);
+    }
+    *out = (int64_t)from * WINDOW_BASE + to;
+    return XONCE_OK;
+}
+
+int xo_window_open(int64_t window, int64_t now_ms)
+{
+    int64_t from = window / WINDOW_BASE, to = window % WINDOW_BASE, now = now_ms / 60000 % DAY_MINUTES;
+    if (window == 0) {
+        return 1;
+    }
+    return from < to ? from <= now && now < to : from <= now || now < to;
+}
+
 static void show(const xo_config_key *k, int64_t v, char *out, size_t size)
 {
     if (k->type == XO_T_DURATION) {
@@ -176,6 +216,7 @@ static xonce_status parse_value(const xo_config_key *k, int by_alias, const char
     case XO_T_TEXT: *out = 0; return XONCE_OK;
     case XO_T_BOOL: return parse_bool(text, out);
     case XO_T_CHOICE: return parse_choice(k, text, out);
+    case XO_T_WINDOW: return parse_window(text, out);
     case XO_T_INT: rc = parse_integer(text, out); break;
     case XO_T_DURATION: rc = xo_parse_duration(text, unit, out); break;
     case XO_T_SIZE: rc = parse_size(text, unit, out); break;

@@ -2,7 +2,7 @@
 #ifndef XO_CONFIG_H
 #define XO_CONFIG_H
 #include "base/error.h"
-typedef enum { XO_T_TEXT, XO_T_INT, XO_T_DURATION /* ms */, XO_T_SIZE /* bytes, k M G */, XO_T_BOOL, XO_T_CHOICE } xo_type;
+typedef enum { XO_T_TEXT, XO_T_INT, XO_T_DURATION /* ms */, XO_T_SIZE /* bytes, k M G */, XO_T_BOOL, XO_T_CHOICE, XO_T_WINDOW /* HH:MM-HH:MM, UTC */ } xo_type;
 typedef struct {
     const char *key, *alias;     /* alias: the Java clients' properties, "a|b"; NULL when they have none */
     xo_type type;
@@ -21,6 +21,8 @@ const char *xo_config_elsewhere(const char *name);
 /* Getters: cfg may be NULL (all defaults). Keys are literals of ours: an unknown one is a bug and yields the zero value. */
 const char *xo_config_text(const xonce_config *cfg, const char *key);   /* NULL when unset */
 int64_t xo_config_int(const xonce_config *cfg, const char *key);        /* INT, DURATION, SIZE, BOOL; CHOICE gives its index */
+/* Is this time (ms since the epoch) inside a WINDOW's value, as xo_config_int() gives it? Always inside one that is unset. */
+int xo_window_open(int64_t window, int64_t now_ms);
 int xo_config_is_set(const xonce_config *cfg, const char *key);         /* set by hand, not by default */
 xonce_status xo_config_copy(xonce_config **out, const xonce_config *cfg); /* NULL gives an empty one */
 #endif

@@ -39,6 +39,8 @@ const xo_config_key xo_config_keys[] = {
     DURATION("prune.keep", NULL, SECONDS(1), DAYS(3650), "4d", "Age, counted from the caught-up watermark, at which records may be deleted."),
     {"prune.unsafe", NULL, XO_T_BOOL, NULL, 0, 1, "off", NULL, "Let prune.keep be shorter than what is safe, and count age from now: for tests and emergencies. What comes back later is applied again.", 0, NULL},
     DURATION("prune.every", NULL, 0, DAYS(30), "1h", "How often a consumer prunes; 0 = never."),
+    {"prune.window", NULL, XO_T_WINDOW, NULL, 0, 0, NULL, NULL, "When a consumer may prune, UTC, over midnight too; unset = at any time. xonce prune does not look at it.", 0, NULL},
+    INT("prune.rate", NULL, 0, 10000000, "0", "Most records that pruning deletes in a second; 0 = it rests as long as it works."),
     TEXT("instance", "INSTANCE_ID|namespace", "Instance id of the endpoint, as MQ_INST_x; unset for an instance without a namespace."),
     TEXT("credentials.access-key-id", "AccessKey", "Access key id; unset = environment variable ALIBABA_CLOUD_ACCESS_KEY_ID."),
     SECRET("credentials.access-key-secret", "SecretKey", "Access key secret; unset = environment variable ALIBABA_CLOUD_ACCESS_KEY_SECRET."),

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/connect.h"
 #include "cli/output.h"
+#include "store/partition.h"
 #include <stdlib.h>
 
 static void print_sql(const char *sql, void *arg)
@@ -10,14 +11,14 @@ static void print_sql(const char *sql, void *arg)
     xo_out("%s\n\n", sql);
 }
 
-static int create(const char *uri)
+static int create(const char *uri, int partitioned)
 {
     xonce_store *s;
     int rc = xo_store_connect(&s, uri, "xonce", NULL);
     if (rc != XO_GO_ON) {
         return rc;
     }
-    if (xonce_store_upgrade(s) != XONCE_OK) {
+    if ((partitioned ? xo_store_init_partitioned : xonce_store_upgrade)(s) != XONCE_OK) {
         rc = xo_out_failed("the tables could not be created");
     } else {
         char *shown = xo_uri_mask(uri);
@@ -32,18 +33,20 @@ static int create(const char *uri)
 int xo_cmd_init(int argc, char **argv)
 {
     const char *store = NULL;
-    int print = 0, verbose = 0;
+    int print = 0, partitioned = 0, verbose = 0;
     size_t nrest;
     const xo_arg args[] = {
         XO_ARG_STORE(&store),
         {"print", NULL, XO_ARG_SWITCH, &print, NULL, 0, 0, "print the SQL instead; needs no connection"},
+        {"partitioned", NULL, XO_ARG_SWITCH, &partitioned, NULL, 0, 0, "split the record by the day on which the broker stored the message (PostgreSQL, MariaDB, MySQL)"},
         XO_ARG_VERBOSE(&verbose),
     };
     const xo_usage usage = {
         .name = "init",
-        .synopsis = "--store URI [--print]",
+        .synopsis = "--store URI [--partitioned] [--print]",
         .about = "Creates the tables of xonce in a database, and adds what is missing to those that are there.\n"
-                 "Needs the right to create tables; consuming does not.",
+                 "Needs the right to create tables; consuming does not. A record that is split by day is pruned by dropping days, which costs next to nothing; but it notices a message that a producer sends again\n"
+                 "on another day only as a new one: see docs/partitions.md.",
         .example = "  xonce init --store sqlite:shop.db\n  xonce init --store postgresql://dba@db/shop --print > xonce.sql",
         .args = args,
         .nargs = sizeof(args) / sizeof(args[0]),
@@ -58,7 +61,7 @@ int xo_cmd_init(int argc, char **argv)
         return XO_EXIT_USAGE;
     }
     if (!print) {
-        return create(uri);
+        return create(uri, partitioned);
     }
-    return xonce_store_print_schema(uri, print_sql, NULL) == XONCE_OK ? XO_EXIT_OK : xo_open_failed(NULL);
+    return (partitioned ? xo_store_print_partitioned : xonce_store_print_schema)(uri, print_sql, NULL) == XONCE_OK ? XO_EXIT_OK : xo_open_failed(NULL);
 }

@@ -96,6 +96,7 @@ int xo_cmd_prune(int argc, char **argv)
         XO_ARG_GROUP(&group),
         {"keep", "TIME", XO_ARG_SETTING, &cfg, "prune.keep", 0, 0, "keep records younger than this; default 4d, at least 24h (6h with a RocketMQ cluster) and the handler timeout"},
         {"unsafe-keep", NULL, XO_ARG_SWITCH, &o.unsafe_keep, NULL, 0, 0, "let --keep be shorter than what is safe, and count age from now; only for tests and emergencies"},
+        {"rate", "N", XO_ARG_SETTING, &cfg, "prune.rate", 0, 0, "delete at most so many records a second; default 0: it rests as long as it works"},
         {"dry-run", NULL, XO_ARG_SWITCH, &o.dry_run, NULL, 0, 0, "only count what would be deleted"},
         {"print-sql", NULL, XO_ARG_SWITCH, &o.print_sql, NULL, 0, 0, "print the statement for a DBA's own job instead"},
         XO_ARG_JSON(&o.json),
@@ -104,9 +105,10 @@ int xo_cmd_prune(int argc, char **argv)
     };
     const xo_usage usage = {
         .name = "prune",
-        .synopsis = "--store URI --group GROUP [--keep 4d] [--dry-run | --print-sql] [--json]",
+        .synopsis = "--store URI --group GROUP [--keep 4d] [--rate N] [--dry-run | --print-sql] [--json]",
         .about = "Deletes records of a group that are old enough, in small transactions. Age is counted from the moment up to\n"
-                 "which the group had caught up, not from now: after a stop nothing is forgotten that may still come back.",
+                 "which the group had caught up, not from now: after a stop nothing is forgotten that may still come back.\n"
+                 "It begins at once: prune.window is for the consumer's own pruning.",
         .example = "  xonce prune --store sqlite:shop.db --group GID_orders --keep 4d --dry-run",
         .args = args,
         .nargs = sizeof(args) / sizeof(args[0]),

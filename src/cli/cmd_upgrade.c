@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/connect.h"
 #include "cli/output.h"
+#include "store/partition.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +98,7 @@ static int print_plan(xonce_store *s, const char *uri)
         int creates = strncmp(x->sql, "CREATE TABLE ", 13) == 0 || strncmp(x->sql, "run `xonce init`", 16) == 0;
         if (creates && !tables++) {
             xo_out("-- %s\n", x->what);
-            (void)xonce_store_print_schema(uri, print_sql, NULL);
+            (void)(xo_store_is_partitioned(s) ? xo_store_print_partitioned : xonce_store_print_schema)(uri, print_sql, NULL);
         } else if (!creates && x->sql[0] && x->severity >= 1) {
             print_step(x);
         }

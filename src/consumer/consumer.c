@@ -24,6 +24,7 @@ static void read_settings(xonce_consumer *c, const xonce_config *cfg)
     c->idle = xo_config_int(cfg, "exit-when-idle");
     c->keep = xo_config_int(cfg, "prune.keep");
     c->prune_every = xo_config_int(cfg, "prune.every");
+    c->prune_window = xo_config_int(cfg, "prune.window");
     c->unsafe_keep = (int)xo_config_int(cfg, "prune.unsafe");
     c->claim = xo_config_int(cfg, "claim") == 1 ? XONCE_CLAIM_OFFSET : XONCE_CLAIM_RECORD;
     c->buffer_messages = (size_t)xo_config_int(cfg, "buffer.messages");

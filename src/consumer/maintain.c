@@ -4,13 +4,17 @@
 #include "consumer/parts.h"
 #include "store/prune.h"
 
-enum { TICK_MS = 1000, CAUGHT_UP_MS = 5000, ALIVE_MS = 60000, PRUNE_CHUNK = 5000 };
+enum { TICK_MS = 1000, CAUGHT_UP_MS = 5000, ALIVE_MS = 60000, BUSY_MS = 60000, KEPT_A_MS = 10 };
 
 typedef struct {
     xonce_consumer *c;
     void *state;                 /* of the user's hooks, for replays */
     int64_t heartbeat, alive, prune; /* monotonic: when each is due */
     int failing;
+    /* pruning: where the next run begins, whether the last one was cut short, and of a pass over all old records: that it is on, what it could not delete, when the next one is due */
+    xo_prune_at from;
+    int cut, all;
+    int64_t kept, all_again;
 } keeper;
 
 xonce_status xo_maintenance_check(const xonce_consumer *c)
@@ -90,29 +94,56 @@ static void heartbeat(keeper *k, int64_t now)
     }
 }
 
+static int may_prune(const xonce_consumer *c)
+{
+    return xo_window_open(c->prune_window, xo_now_ms());
+}
+
+/* Between the steps of a run, which may be long. */
+static int go_on_pruning(void *arg)
+{
+    keeper *k = arg;
+    heartbeat(k, xo_mono_ms());
+    return !xo_consumer_stopping(k->c) && !database_is_down(k->c) && may_prune(k->c);
+}
+
+/* What was passed over is looked at again, but the rarer the more it is: a table full of records that may not go is not read at each run. */
+static void note_pass(keeper *k, const xo_prune_result *r)
+{
+    k->kept += r->kept;
+    k->cut = !r->whole;
+    k->from = k->cut ? r->at : (xo_prune_at){.ctime = r->before};
+    if (r->whole && k->all) {
+        k->all = 0;
+        k->all_again = xo_mono_ms() + k->kept / KEPT_A_MS;
+    }
+}
+
 static void prune(keeper *k, int64_t now)
 {
     xonce_consumer *c = k->c;
-    if (!c->prune_every || now < k->prune) {
+    if (!c->prune_every || now < k->prune || !may_prune(c)) {
         return;
     }
-    int64_t deleted = 0, all = 0;
-    xonce_status st;
-    do {
-        st = xonce_store_prune(c->store, c->keep, PRUNE_CHUNK, &deleted);
-        all += deleted;
-        heartbeat(k, xo_mono_ms());
-    } while (st == XONCE_OK && deleted >= PRUNE_CHUNK && !xo_consumer_stopping(c));
+    if (!k->cut && now >= k->all_again) {
+        k->from = (xo_prune_at){0};
+        k->kept = 0;
+        k->all = 1;
+    }
+    xo_prune_order order = {.keep_ms = c->keep, .from = k->from, .go_on = go_on_pruning, .arg = k};
+    xo_prune_result r;
+    xonce_status st = xo_prune_run(c->store, &order, &r);
     k->prune = xo_mono_ms() + c->prune_every;
-    if (st != XONCE_OK && st != XONCE_E_CONFLICT) { /* a conflict: another process prunes */
+    if (st == XONCE_E_CONFLICT) { /* another process prunes */
+        k->prune = xo_mono_ms() + (c->prune_every < BUSY_MS ? c->prune_every : BUSY_MS);
+    } else if (st != XONCE_OK) {
         note(k, st, "pruning");
+    } else if (r.before > 0) {
+        note_pass(k, &r);
     }
     pthread_mutex_lock(&c->lock);
-    c->pruned += (uint64_t)all;
+    c->pruned += (uint64_t)r.deleted;
     pthread_mutex_unlock(&c->lock);
-    if (all) {
-        xo_log(XO_INFO, "consumer", "pruned %lld records", (long long)all);
-    }
 }
 
 static void replay(keeper *k)

@@ -75,7 +75,7 @@ struct xonce_consumer {
     size_t nsubs;
     /* settings */
     size_t nworkers, batch_max, buffer_messages, buffer_size;
-    int64_t linger, suspend, handler_timeout, idle, keep, prune_every;
+    int64_t linger, suspend, handler_timeout, idle, keep, prune_every, prune_window;
     int attempts, no_dedup, unsafe_keep;
     xonce_claim_mode claim;
 

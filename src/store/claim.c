@@ -121,8 +121,18 @@ static void settle_twins(xo_claimant **set, size_t n)
     }
 }
 
-static void fill_row(xo_claim *r, const xo_claimant *cl)
+/* The day that each delivery of this message has. A key of the user's own making is to hold on any day. */
+static int32_t day_of(const xonce_store *s, const xonce_message *m)
 {
+    static const int64_t year_10000 = 2932897;
+    int64_t day = m->store_time / XO_DAY_MS;
+    return s->identify || m->store_time < 0 || day >= year_10000 ? XO_NO_DAY : (int32_t)day;
+}
+
+static void fill_row(const xonce_store *s, xo_claim *r, const xo_claimant *cl)
+{
+    r->day = day_of(s, cl->m);
+    r->day_lost = r->day == XO_NO_DAY && !s->identify && cl->m->copy_offset >= 0;
     r->key = cl->key;
     r->topic = cl->m->topic;
     r->broker = cl->m->broker ? cl->m->broker : "";
@@ -203,7 +213,7 @@ static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_
     for (size_t i = 0; i < n; i++)
         if (set[i]->state == XO_CLAIM_NONE) {
             who[k] = set[i];
-            fill_row(&rows[k++], set[i]);
+            fill_row(s, &rows[k++], set[i]);
         }
     if (k == 0)
         return end_waiting(s, set, n);
@@ -265,12 +275,14 @@ xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl)
 {
     const xo_sql *sql = NULL;
     int owned = 0;
-    xonce_status st = xo_pool_sql(s->pool, "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2", &sql, &owned);
+    static const char plain[] = "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2";
+    static const char of_day[] = "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2 AND store_day = $3";
+    xonce_status st = xo_pool_sql(s->pool, c->partitioned ? of_day : plain, &sql, &owned);
     if (st != XONCE_OK)
         return st;
-    xonce_value v[] = {xonce_text(cl->key), xonce_text(s->group)};
+    xonce_value v[] = {xonce_text(cl->key), xonce_text(s->group), xonce_int(day_of(s, cl->m))};
     int64_t changed = 0;
-    st = s->d->query(c, sql, v, 2, NULL, NULL, &changed);
+    st = s->d->query(c, sql, v, c->partitioned ? 3 : 2, NULL, NULL, &changed);
     if (owned)
         xo_sql_free((xo_sql *)sql);
     if (st == XONCE_OK && changed != 1)

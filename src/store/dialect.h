@@ -30,15 +30,21 @@ typedef struct {
     int lent;                   /* the native handle was lent, or an XO_STMT_OTHER ran, in this transaction: the guard savepoint is set */
     int escaped;                /* set by the engine as soon as it knows that the transaction was ended by somebody else */
     int commit_refused;         /* set by the engine when it refused a handler's COMMIT (SQLite): nothing of it was applied. Cleared by begin */
+    int partitioned;            /* set by the engine: the record table is split by day, and the day is part of its key */
     void *user;                 /* hooks.connected */
     unsigned long id;           /* for logs */
 } xo_conn;
+
+enum { XO_NO_DAY = -1 };
+static const int64_t XO_DAY_MS = 24 * 3600 * (int64_t)1000;
 
 /* A row to claim. Rows come sorted ascending by key (bytes), keys are unique in a call. */
 typedef struct {
     const char *key, *topic, *broker, *digest /* 32 hex, never NULL */;
     int32_t queue;
     int64_t offset, store_time, log_offset; /* -1: NULL (store_time, log_offset) */
+    int32_t day;                /* of a partitioned table: which day's partition it belongs to, XO_NO_DAY: none's */
+    int day_lost;               /* it has no day although other deliveries of the same message may have one: claimed alone, against all days */
     int fresh;                  /* out of claim() */
     int64_t row;                /* out of claim(), of a fresh one: what tells our row from any other that ever has this key; 0: not known */
     /* out of read_back(), for rows that are not fresh */
@@ -69,7 +75,23 @@ typedef int (*xo_row_fn)(const xonce_row *r, void *arg);
 typedef struct {
     int exists;
     int has_ours;               /* columns store_time, log_offset, digest are there */
+    int partitioned;            /* split by store_day (xonce init --partitioned) */
 } xo_layout;
+
+/* The days that have a partition of their own, ascending. */
+typedef struct {
+    int32_t *day;
+    size_t n, cap;
+} xo_days;
+
+/* What became of a day's partition: gone, or emptied and to go another time; kept, since a record in it is still needed; others held locks. */
+typedef enum { XO_DAY_GONE, XO_DAY_EMPTIED, XO_DAY_NEEDED, XO_DAY_BUSY } xo_day_end;
+
+/* What makes record r keep its partition; of each group the record's own, h is that group's row of xonce_released or none. */
+#define XO_DAY_NEEDS(quoted_offset) "(h.before_ms IS NULL OR r.ctime >= h.before_ms OR NOT " XO_PRUNE_COVERED(quoted_offset, "h.before_ms") ")"
+/* A record that has a day is deleted by itself only where its partition should have gone so long ago, and could not. A look takes the records without a day first, then these; for the latter the tie
+   is -1 - id. */
+enum { XO_PRUNE_STUCK_MS = 2 * 24 * 3600 * 1000 };
 
 typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD, XO_RENEW_GUARD } xo_savepoint_op;
 
@@ -83,6 +105,22 @@ typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD, XO_RENEW_GUARD
     " AND s.broker_name = r.broker_name AND s.queue_id = r.queue_id AND s.first_offset <= r." quoted_offset " AND s.next_offset > r." quoted_offset               \
     " AND s.last_store_time >= r.store_time AND s.last_log_offset >= r.log_offset AND (s.tags = '*' OR NOT EXISTS (SELECT 1 FROM xonce_settled o"                 \
     " WHERE o.consumer_group = s.consumer_group AND o.topic_name = s.topic_name AND o.tags <> s.tags))))"
+
+/* A look at the oldest records, by ctime and among equal ones in the engine's own order. Work is bounded by what is looked at, not by what is found: where most old records may not go yet, or are another
+   group's, a pruner goes on behind them, step by step. */
+typedef struct {
+    int64_t ctime, tie;         /* tie: where among equal ones */
+} xo_prune_at;
+typedef struct {
+    xo_prune_at at;             /* of the last record looked at, in and out; 0, 0 at the beginning */
+    int most;                   /* records to look at, whosesoever */
+    int max;                    /* ends when so many that may go are found: room in id */
+    int64_t *id;                /* out: those n that may go */
+    int n, seen;
+    int end;                    /* out: there is none behind */
+} xo_prune_look;
+/* For the engines: takes a row in; 1 when it was the last one wanted. */
+int xo_prune_saw(xo_prune_look *l, int64_t id, int64_t ctime, int64_t tie, int may_go);
 
 struct xo_dialect {
     const char *name;           /* "postgresql", "mysql", "sqlite" */
@@ -133,10 +171,19 @@ struct xo_dialect {
     /* Tries to become the one pruner of this database: *got. Held on this connection until prune_unlock or the connection's end. */
     xonce_status (*prune_lock)(xo_conn *c, int *got);
     void (*prune_unlock)(xo_conn *c);
-    /* Deletes up to limit records of group with ctime < before, and covered (XO_PRUNE_COVERED), in one transaction of its own, with a short lock timeout (250 ms), not waiting for locked rows where the engine can skip them. */
-    xonce_status (*prune_some)(xo_conn *c, const char *group, int64_t before_ms, int limit, int64_t *deleted);
+    /* Looks for records of group with ctime < before that are covered (XO_PRUNE_COVERED). Locks none. */
+    xonce_status (*prune_look)(xo_conn *c, const char *group, int64_t before_ms, xo_prune_look *look);
+    /* Deletes these records of group with ctime < before in one transaction of its own, with a short lock timeout (250 ms or less), going around locked rows where the engine can. It needs not outlive a crash.
+       Both are run with the lock; the deletion may let it go. */
+    xonce_status (*prune_delete)(xo_conn *c, const char *group, int64_t before_ms, const int64_t *id, int n, int64_t *deleted);
     /* The findings of `check` about engine, table, settings, rights and clock. */
     xonce_status (*check)(xo_conn *c, const xo_open_options *o, void (*fn)(const xonce_finding *f, void *arg), void *arg);
+
+    /* Of a partitioned table; NULL where the engine has none. days: out is to be freed by the caller. day_add makes partitions for n ascending days that have none: waits for locks but for a moment (AGAIN).
+       day_end removes a day's partition when no record in it is needed (XO_DAY_NEEDS): nothing that comes in meanwhile is lost. rows: what was in it. */
+    xonce_status (*days)(xo_conn *c, xo_days *out);
+    xonce_status (*day_add)(xo_conn *c, const int32_t *day, size_t n);
+    xonce_status (*day_end)(xo_conn *c, int32_t day, xo_day_end *what, int64_t *rows);
 };
 
 extern const xo_dialect *xo_dialect_postgres(void); /* NULL when not built in */

@@ -339,8 +339,12 @@ static const xo_dialect dialect = {
     .layout = xo_my_layout,
     .prune_lock = xo_my_prune_lock,
     .prune_unlock = xo_my_prune_unlock,
-    .prune_some = xo_my_prune_some,
+    .prune_look = xo_my_prune_look,
+    .prune_delete = xo_my_prune_delete,
     .check = xo_my_check,
+    .days = xo_my_days,
+    .day_add = xo_my_day_add,
+    .day_end = xo_my_day_end,
 };
 
 const xo_dialect *xo_dialect_mysql(void)

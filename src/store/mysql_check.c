@@ -16,7 +16,7 @@ typedef struct {
     long long next_id;             /* AUTO_INCREMENT, 0: unknown */
     unsigned columns, ours;        /* bits of required[], our_columns[] */
     char key[68], first[68];       /* the index being read, and its first column */
-    int key_unique, key_columns, key_whole;
+    int key_unique, key_columns, key_whole, key_day; /* key_day: the last of them is store_day */
     int unique, ctime;             /* fit keys were found */
     char one[128];                 /* answers of one value */
     int log_bin, read_only;
@@ -120,6 +120,8 @@ static int on_column(const xonce_row *r, void *arg)
             known = k->ours |= 1u << i;
     if (strcasecmp(name, "message_id") == 0)
         on_message_id(k, cell(r, 1), length, cell(r, 3));
+    else if (k->m->c.partitioned && strcasecmp(name, "store_day") == 0)
+        ; /* claims fill it */
     else if (strcasecmp(name, "id") == 0)
         k->auto_increment_column = strcasestr(extra, "auto_increment") != NULL;
     else if (!known && strcmp(cell(r, 4), "NO") == 0 && !r->text[5] && !strcasestr(extra, "generated") && !strcasestr(extra, "auto_increment"))
@@ -157,6 +159,8 @@ static void judge_key(look *k)
         return;
     if (k->key_columns == 1 && k->key_whole && strcasecmp(k->first, "message_id") == 0)
         k->unique = 1;
+    else if (k->m->c.partitioned && k->key_columns == 2 && k->key_whole && k->key_day)
+        k->unique |= strcasecmp(k->first, "message_id") == 0;
     else if (!(k->key_columns == 1 && strcasecmp(k->first, "id") == 0))
         find(k, 2, "transaction_record has another unique key, %", "a claim that it refuses is an error, and the message comes again for ever",
              strcmp(k->key, "PRIMARY") == 0 ? "" : "DROP INDEX `%` ON transaction_record", k->key);
@@ -175,6 +179,7 @@ static int on_key(const xonce_row *r, void *arg)
         k->key_whole = r->text[3] == NULL;
     }
     k->key_columns++;
+    k->key_day = strcasecmp(cell(r, 2), "store_day") == 0;
     return 0;
 }
 
@@ -359,6 +364,9 @@ xonce_status xo_my_check(xo_conn *c, const xo_open_options *o, void (*fn)(const 
     look k = {.m = (xo_my *)c, .fn = fn, .arg = arg};
     (void)o;
     xonce_status st = xo_my_ready(k.m);
+    k.m->layout_known = 0;
+    if (st == XONCE_OK)
+        st = xo_my_know_layout(k.m);
     if (st == XONCE_OK)
         st = look_at_table(&k);
     if (st == XONCE_OK)

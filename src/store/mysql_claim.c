@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OP_INSERT = 1, OP_READ = 2, OP_LAYOUT = 3 };
+enum { OP_INSERT = 1, OP_READ = 2, OP_LAYOUT = 3, OP_OTHER_DAYS = 4, OP_ANY_DAY = 5, OP_TAKE_BACK = 6 };
 enum { CLOCK_AGE_MS = 10000 };
 
 /* What can only come in cut off is refused here, before INSERT IGNORE could cut it. */
@@ -73,18 +73,8 @@ static int by_key(const void *key, const void *row)
     return strcmp(key, ((const xo_claim *)row)->key);
 }
 
-static int take_row(const xonce_row *r, void *arg)
+static void take_found(const xonce_row *r, xo_claim *c)
 {
-    reader *rd = arg;
-    rd->seen++;
-    if (r->text[4])
-        rd->now = strtoll(r->text[4], NULL, 10);
-    if (!r->text[0] || strlen(r->text[0]) != r->len[0])
-        return 0;
-    xo_claim *c = bsearch(r->text[0], rd->rows, rd->n, sizeof *rd->rows, by_key);
-    if (!c || c->fresh || !r->text[1] || strcmp(r->text[1], rd->group) != 0)
-        return 0;
-    rd->found += !c->found;
     c->found = 1;
     c->found_row = r->text[5] ? strtoll(r->text[5], NULL, 10) : 0;
     for (int i = 2; i < 4; i++) {
@@ -94,12 +84,37 @@ static int take_row(const xonce_row *r, void *arg)
             memcpy(to, r->text[i], n);
         to[r->text[i] ? n : 0] = 0;
     }
+}
+
+static xo_claim *claim_of(const reader *rd, const xonce_row *r)
+{
+    return r->text[0] && strlen(r->text[0]) == r->len[0] ? bsearch(r->text[0], rd->rows, rd->n, sizeof *rd->rows, by_key) : NULL;
+}
+
+static int take_row(const xonce_row *r, void *arg)
+{
+    reader *rd = arg;
+    xo_claim *c = claim_of(rd, r);
+    if (r->text[4])
+        rd->now = strtoll(r->text[4], NULL, 10);
+    if (c && r->ncols > 6 && r->text[6]) { /* of the message's own day, or where one of the two has none */
+        int32_t day = (int32_t)strtol(r->text[6], NULL, 10);
+        if ((day != c->day && day != XO_NO_DAY && c->day != XO_NO_DAY) || (c->found && strcmp(c->found_digest, c->digest) == 0))
+            return 0;
+    }
+    rd->seen++;
+    if (!c || c->fresh || !r->text[1] || strcmp(r->text[1], rd->group) != 0)
+        return 0;
+    rd->found += !c->found;
+    take_found(r, c);
     return 0;
 }
 
-static xonce_status build_read(const xo_my *m, size_t places, xo_buf *b)
+/* and: another condition */
+static xonce_status build_read(const xo_my *m, size_t places, const char *and, xo_buf *b)
 {
-    xo_buf_printf(b, "SELECT message_id, consumer_group, topic_name, %s, " XO_MY_NOW ", id FROM %s WHERE message_id IN (?", m->own_columns ? "digest" : "NULL", m->table);
+    xo_buf_printf(b, "SELECT message_id, consumer_group, topic_name, %s, " XO_MY_NOW ", id%s FROM %s WHERE %smessage_id IN (?", m->own_columns ? "digest" : "NULL", m->c.partitioned ? ", store_day" : "",
+                  m->table, and);
     for (size_t i = 1; i < places; i++)
         xo_buf_str(b, ", ?");
     xo_buf_str(b, !m->server_maria && m->version >= 80001 ? ") FOR SHARE" : ") LOCK IN SHARE MODE");
@@ -108,9 +123,11 @@ static xonce_status build_read(const xo_my *m, size_t places, xo_buf *b)
 
 static xonce_status build_insert(const xo_my *m, size_t n, xo_buf *b)
 {
-    const char *row = m->own_columns ? "(?, ?, ?, " XO_MY_NOW ", ?, ?, ?, ?, ?, ?)" : "(?, ?, ?, " XO_MY_NOW ", ?, ?, ?)";
+    const char *row = m->c.partitioned ? "(?, ?, ?, " XO_MY_NOW ", ?, ?, ?, ?, ?, ?, ?)"
+                      : m->own_columns ? "(?, ?, ?, " XO_MY_NOW ", ?, ?, ?, ?, ?, ?)"
+                                       : "(?, ?, ?, " XO_MY_NOW ", ?, ?, ?)";
     xo_buf_printf(b, "INSERT %sINTO %s (consumer_group, message_id, topic_name, ctime, queue_id, `offset`, broker_name%s) VALUES ", m->returning ? "IGNORE " : "", m->table,
-                  m->own_columns ? ", store_time, log_offset, digest" : "");
+                  m->c.partitioned ? ", store_time, log_offset, digest, store_day" : m->own_columns ? ", store_time, log_offset, digest" : "");
     for (size_t i = 0; i < n; i++) {
         xo_buf_str(b, i ? ", " : "");
         xo_buf_str(b, row);
@@ -120,23 +137,43 @@ static xonce_status build_insert(const xo_my *m, size_t n, xo_buf *b)
     return xo_buf_status(b);
 }
 
+static xonce_status build_take_back(const xo_my *m, xo_buf *b)
+{
+    xo_buf_printf(b, "DELETE FROM %s WHERE message_id = ? AND consumer_group = ? AND store_day = ?", m->table);
+    return xo_buf_status(b);
+}
+
+static xonce_status build(const xo_my *m, int op, size_t n, xo_buf *b)
+{
+    switch (op) {
+    case OP_INSERT: return build_insert(m, n, b);
+    case OP_TAKE_BACK: return build_take_back(m, b);
+    case OP_OTHER_DAYS: return build_read(m, n, "store_day = -1 AND ", b);
+    default: return build_read(m, n, "", b);
+    }
+}
+
 /* The statement for n rows, prepared. Takes the vendor's table without our columns as it is. */
 static xonce_status prepared(xo_my *m, int op, size_t n, xo_my_cached **out)
 {
     xonce_status st = XONCE_OK;
-    for (int vendor = 0; vendor < 2; vendor++) {
-        uint64_t key = XO_MY_OWN(op, n * 2 + (size_t)m->own_columns);
+    for (int vendor = 0; vendor < 3; vendor++) {
+        uint64_t key = XO_MY_OWN(op, n * 4 + (size_t)m->own_columns + 2 * (size_t)m->c.partitioned);
         *out = xo_my_find(m, key);
         if (*out)
             return XONCE_OK;
         xo_buf b = {0};
-        st = op == OP_INSERT ? build_insert(m, n, &b) : build_read(m, n, &b);
+        st = build(m, op, n, &b);
         if (st == XONCE_OK)
             st = xo_my_prepare(m, key, b.p, b.len, out);
         xo_buf_free(&b);
         if (st == XONCE_OK || !m->own_columns || xonce_error_last()->native != XO_ER_BAD_FIELD)
             break;
-        m->own_columns = 0;
+        m->layout_known = 0;
+        if (m->c.partitioned) /* another table has taken its place */
+            m->c.partitioned = 0;
+        else
+            m->own_columns = 0;
     }
     if (st == XONCE_OK && !(*out)->stmt)
         return xo_fail_sql(XONCE_E_SQL, XO_SQL_SETUP, XO_ER_UNSUPPORTED_PS, "HY000", "the server cannot prepare the claim");
@@ -216,10 +253,10 @@ static xonce_status insert(xo_my *m, const char *group, const xo_claim *rows, si
     xonce_status st = prepared(m, OP_INSERT, k, used);
     if (st != XONCE_OK)
         return st;
-    size_t per = m->own_columns ? 9 : 6; /* only now: preparing may have found that ours are missing */
+    size_t per = m->c.partitioned ? 10 : m->own_columns ? 9 : 6; /* only now: preparing may have found that ours are missing */
     xo_arena_reset(&m->scratch);
     MYSQL_BIND *b = xo_arena_alloc(&m->scratch, k * per * sizeof *b);
-    int64_t *num = xo_arena_alloc(&m->scratch, k * sizeof *num);
+    int64_t *num = xo_arena_alloc(&m->scratch, 2 * k * sizeof *num);
     if (!b || !num)
         return xo_nomem();
     for (size_t i = 0; i < n; i++) {
@@ -234,10 +271,14 @@ static xonce_status insert(xo_my *m, const char *group, const xo_claim *rows, si
         bind_int(&p[3], &num[at], 0);
         bind_int(&p[4], &r->offset, 0);
         bind_text(&p[5], r->broker);
-        if (per == 9) {
+        if (per >= 9) {
             bind_int(&p[6], &r->store_time, 1);
             bind_int(&p[7], &r->log_offset, 1);
             bind_text(&p[8], r->digest);
+        }
+        if (per == 10) {
+            num[k + at] = r->day;
+            bind_int(&p[9], &num[k + at], 0);
         }
         at++;
     }
@@ -373,6 +414,76 @@ static xonce_status claim_plain(xo_my *m, reader *rd)
     return XONCE_OK;
 }
 
+/* ---- the days of a partitioned table ---- */
+
+/* Keys hold for one day each. A message that has no day may have a record under its day, from a delivery that had one, and the other way round. */
+static int take_other_day(const xonce_row *r, void *arg)
+{
+    reader *rd = arg;
+    xo_claim *c = claim_of(rd, r);
+    int32_t day = r->ncols > 6 && r->text[6] ? (int32_t)strtol(r->text[6], NULL, 10) : XO_NO_DAY;
+    if (!c || !c->fresh || c->found || !r->text[1] || strcmp(r->text[1], rd->group) != 0 || (day == XO_NO_DAY) == (c->day == XO_NO_DAY))
+        return 0;
+    take_found(r, c);
+    return 0;
+}
+
+static xonce_status take_back(xo_my *m, const char *group, const xo_claim *c)
+{
+    xo_my_cached *e = NULL;
+    int64_t day = c->day, changed = 0;
+    xonce_status st = prepared(m, OP_TAKE_BACK, 1, &e);
+    if (st != XONCE_OK)
+        return st;
+    MYSQL_BIND b[3];
+    memset(b, 0, sizeof b);
+    bind_text(&b[0], c->key);
+    bind_text(&b[1], group);
+    bind_int(&b[2], &day, 0);
+    st = xo_my_execute(m, e, b, "claim");
+    if (st == XONCE_OK)
+        st = xo_my_fetch(m, e, NULL, NULL, &changed, "claim");
+    return st == XONCE_OK && changed != 1 ? xo_fail_sql(XONCE_E_SQL, XO_SQL_OTHER, 0, NULL, "taking back the claim of %.64s removed %lld rows instead of one", c->key, (long long)changed) : st;
+}
+
+/* After the insert, and by a read that waits for those who have not committed yet: of two who claim one message at once, one finds the other or both stand in a deadlock, which one survives. */
+static xonce_status look_at_other_days(xo_my *m, reader *rd)
+{
+    size_t n = 0, places = 1, at = 0;
+    int any = 0;
+    for (size_t i = 0; i < rd->n; i++) {
+        n += (size_t)rd->rows[i].fresh;
+        any |= rd->rows[i].fresh && rd->rows[i].day == XO_NO_DAY;
+    }
+    if (n == 0)
+        return XONCE_OK;
+    while (places < n)
+        places *= 2;
+    xo_my_cached *e = NULL;
+    xonce_status st = prepared(m, any ? OP_ANY_DAY : OP_OTHER_DAYS, places, &e);
+    if (st != XONCE_OK)
+        return st;
+    xo_arena_reset(&m->scratch);
+    MYSQL_BIND *b = xo_arena_alloc(&m->scratch, places * sizeof *b);
+    if (!b)
+        return xo_nomem();
+    for (size_t i = 0; i < rd->n; i++)
+        if (rd->rows[i].fresh)
+            bind_text(&b[at++], rd->rows[i].key);
+    for (; at < places; at++)
+        b[at] = b[n - 1];
+    st = xo_my_execute(m, e, b, "claim");
+    if (st == XONCE_OK)
+        st = xo_my_fetch(m, e, take_other_day, rd, NULL, "claim");
+    for (size_t i = 0; i < rd->n && st == XONCE_OK; i++)
+        if (rd->rows[i].fresh && rd->rows[i].found) {
+            st = take_back(m, rd->group, &rd->rows[i]);
+            rd->rows[i].fresh = 0;
+            rd->rows[i].row = 0;
+        }
+    return st;
+}
+
 /* The database's time without asking for it in each claim: asked now and then, counted on by our own clock. */
 static int take_now(const xonce_row *r, void *arg)
 {
@@ -416,9 +527,13 @@ xonce_status xo_my_claim(xo_conn *c, const char *group, xo_claim *rows, size_t n
         rows[i].row = rows[i].found_row = 0;
         st = check_row(m, group, &rows[i]);
     }
+    if (st == XONCE_OK)
+        st = xo_my_know_layout(m);
     for (size_t at = 0; at < n && st == XONCE_OK; at += XO_MY_CLAIM_MAX) {
         reader rd = {.group = group, .rows = rows + at, .n = n - at < XO_MY_CLAIM_MAX ? n - at : XO_MY_CLAIM_MAX};
         st = m->returning ? claim_returning(m, &rd) : claim_plain(m, &rd);
+        if (st == XONCE_OK && m->c.partitioned)
+            st = look_at_other_days(m, &rd);
         now = rd.now ? rd.now : now;
     }
     if (st == XONCE_OK && now_ms && !now)
@@ -453,25 +568,28 @@ xonce_status xo_my_read_back(xo_conn *c, const char *group, xo_claim *rows, size
 static int take_layout(const xonce_row *r, void *arg)
 {
     int *count = arg;
-    count[0] = (int)strtol(r->text[0] ? r->text[0] : "0", NULL, 10);
-    count[1] = (int)strtol(r->text[1] ? r->text[1] : "0", NULL, 10);
+    for (int i = 0; i < 4; i++)
+        count[i] = (int)strtol(r->text[i] ? r->text[i] : "0", NULL, 10);
     return 0;
 }
 
 xonce_status xo_my_layout(xo_conn *c, xo_layout *out)
 {
-    static const char sql[] = "SELECT COUNT(*), COALESCE(SUM(LOWER(column_name) IN ('store_time', 'log_offset', 'digest')), 0) FROM information_schema.columns "
-                              "WHERE table_schema = ? AND table_name = 'transaction_record'";
+    static const char sql[] = "SELECT COUNT(*), COALESCE(SUM(LOWER(column_name) IN ('store_time', 'log_offset', 'digest')), 0), COALESCE(SUM(LOWER(column_name) = 'store_day'), 0), "
+                              "(SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name = 'transaction_record' AND create_options LIKE '%partitioned%') "
+                              "FROM information_schema.columns WHERE table_schema = ? AND table_name = 'transaction_record'";
     xo_my *m = (xo_my *)c;
-    int count[2] = {0, 0};
+    int count[4] = {0, 0, 0, 0};
     xo_my_cached *e = xo_my_find(m, XO_MY_OWN(OP_LAYOUT, 1));
     xonce_status st = xo_my_ready(m);
     if (st == XONCE_OK && !e)
         st = xo_my_prepare(m, XO_MY_OWN(OP_LAYOUT, 1), sql, sizeof sql - 1, &e);
     if (st == XONCE_OK) {
-        MYSQL_BIND b = {0};
-        bind_text(&b, m->db);
-        st = xo_my_execute(m, e, &b, "layout");
+        MYSQL_BIND b[2];
+        memset(b, 0, sizeof b);
+        bind_text(&b[0], m->db);
+        bind_text(&b[1], m->db);
+        st = xo_my_execute(m, e, b, "layout");
     }
     if (st == XONCE_OK)
         st = xo_my_fetch(m, e, take_layout, count, NULL, "layout");
@@ -479,8 +597,17 @@ xonce_status xo_my_layout(xo_conn *c, xo_layout *out)
         return st;
     out->exists = count[0] > 0;
     out->has_ours = count[1] == 3;
+    out->partitioned = out->has_ours && count[2] == 1 && count[3] == 1;
     m->own_columns = !out->exists || out->has_ours;
+    c->partitioned = out->partitioned;
+    m->layout_known = out->exists;
     if (!c->in_tx && !c->joined)
         return xo_my_plain_commit(m);
     return XONCE_OK;
+}
+
+xonce_status xo_my_know_layout(xo_my *m)
+{
+    xo_layout now;
+    return m->layout_known ? XONCE_OK : xo_my_layout(&m->c, &now);
 }

@@ -36,6 +36,7 @@ typedef struct {
     int returning, bulk;        /* what may be used of it: mysql.dialect=mysql forbids both */
     int skip_locked;
     int own_columns;            /* store_time, log_offset, digest; taken as there until a statement says otherwise */
+    int layout_known;           /* own_columns and c.partitioned were asked for */
     int utf8;                   /* 0: a joined connection whose character set takes only ASCII from us */
     int foreign_zone;           /* a joined connection: -1 not asked yet, 0 its time zone is UTC, 1 it is not */
     char zone[64];
@@ -110,8 +111,14 @@ xonce_status xo_my_plain_commit(xo_my *m);
 xonce_status xo_my_claim(xo_conn *c, const char *group, xo_claim *rows, size_t n, int64_t *now_ms);
 xonce_status xo_my_read_back(xo_conn *c, const char *group, xo_claim *rows, size_t n);
 xonce_status xo_my_layout(xo_conn *c, xo_layout *out);
+xonce_status xo_my_know_layout(xo_my *m); /* asks once */
 xonce_status xo_my_prune_lock(xo_conn *c, int *got);
 void xo_my_prune_unlock(xo_conn *c);
-xonce_status xo_my_prune_some(xo_conn *c, const char *group, int64_t before_ms, int limit, int64_t *deleted);
+xonce_status xo_my_prune_look(xo_conn *c, const char *group, int64_t before_ms, xo_prune_look *l);
+xonce_status xo_my_prune_delete(xo_conn *c, const char *group, int64_t before_ms, const int64_t *id, int n, int64_t *deleted);
+/* mysql_partition.c */
+xonce_status xo_my_days(xo_conn *c, xo_days *out);
+xonce_status xo_my_day_add(xo_conn *c, const int32_t *day, size_t n);
+xonce_status xo_my_day_end(xo_conn *c, int32_t day, xo_day_end *what, int64_t *rows);
 xonce_status xo_my_check(xo_conn *c, const xo_open_options *o, void (*fn)(const xonce_finding *f, void *arg), void *arg);
 #endif

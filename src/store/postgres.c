@@ -296,8 +296,12 @@ const xo_dialect *xo_dialect_postgres(void)
         .layout = xo_pg_layout,
         .prune_lock = xo_pg_prune_lock,
         .prune_unlock = xo_pg_prune_unlock,
-        .prune_some = xo_pg_prune_some,
+        .prune_look = xo_pg_prune_look,
+        .prune_delete = xo_pg_prune_delete,
         .check = xo_pg_check,
+        .days = xo_pg_days,
+        .day_add = xo_pg_day_add,
+        .day_end = xo_pg_day_end,
     };
     return &dialect;
 }

@@ -10,7 +10,7 @@ typedef struct {
     const char *name, *types; /* accepted type names, between blanks */
     int length;               /* least length of a varchar */
     const char *add;          /* its type in ALTER TABLE */
-    int ours;                 /* 1: claims work without it */
+    int ours;                 /* 1: claims work without it; 2: of a partitioned table only, and part of its key */
 } column_rule;
 
 static const column_rule columns[] = {
@@ -24,6 +24,7 @@ static const column_rule columns[] = {
     {"store_time", " int8 ", 0, "bigint", 1},
     {"log_offset", " int8 ", 0, "bigint", 1},
     {"digest", " bpchar varchar text ", 32, "char(32)", 1},
+    {"store_day", " int4 int8 ", 0, "integer NOT NULL", 2},
 };
 enum { COL_NAME, COL_TYPE, COL_LENGTH, COL_UNFILLED, COL_COLLATION, COL_FOLDS };
 
@@ -89,7 +90,7 @@ static void check_columns(xo_pg_checker *k)
             ;
         if (row < n)
             check_column(k, &columns[i], r, row);
-        else
+        else if (columns[i].ours < 2)
             xo_pg_say(
                 k, columns[i].ours ? 1 : 3, xo_printf("%s has no column \"%s\"", k->table, columns[i].name),
                 columns[i].ours
@@ -101,7 +102,7 @@ static void check_columns(xo_pg_checker *k)
     }
     for (row = 0; row < n; row++) {
         const char *name = PQgetvalue(r, row, COL_NAME);
-        for (i = 0; i < sizeof(columns) / sizeof(columns[0]) && strcmp(columns[i].name, name) != 0; i++)
+        for (i = 0; i < sizeof(columns) / sizeof(columns[0]) && (strcmp(columns[i].name, name) != 0 || (columns[i].ours == 2 && !k->c->layout.partitioned)); i++)
             ;
         if (i == sizeof(columns) / sizeof(columns[0]) && xo_pg_yes(r, row, COL_UNFILLED))
             xo_pg_say(k, 3,
@@ -164,7 +165,8 @@ static void check_keys(xo_pg_checker *k)
     static const char sql[] =
         "SELECT x.indexrelid::regclass, x.indisunique, x.indisprimary, "
         "x.indisunique AND x.indisvalid AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL AND "
-        "x.indnkeyatts = 1 AND f.attname = 'message_id', "
+        "f.attname = 'message_id' AND (x.indnkeyatts = 1 OR ($2 = 'day' AND x.indnkeyatts = 2 AND EXISTS (SELECT 1 FROM pg_catalog.pg_attribute d WHERE "
+        "d.attrelid = x.indrelid AND d.attnum = x.indkey[1] AND d.attname = 'store_day'))), "
         "CASE WHEN NOT x.indisvalid THEN 'not valid' WHEN NOT x.indimmediate THEN 'deferrable' WHEN x.indpred IS NOT "
         "NULL THEN 'partial' "
         "WHEN x.indexprs IS NOT NULL THEN 'on an expression' ELSE 'on several columns' END, coalesce(f.attname, ''), "
@@ -177,7 +179,7 @@ static void check_keys(xo_pg_checker *k)
         "FROM pg_catalog.pg_index x LEFT JOIN pg_catalog.pg_attribute f ON f.attrelid = x.indrelid AND f.attnum = "
         "x.indkey[0] "
         "WHERE x.indrelid = $1::regclass ORDER BY 1";
-    PGresult *r = xo_pg_ask(k, sql, k->table, NULL);
+    PGresult *r = xo_pg_ask(k, sql, k->table, k->c->layout.partitioned ? "day" : "");
     int row, unique = 0, ctime = 0;
     if (!r)
         return;
@@ -246,6 +248,16 @@ static void check_sequence(xo_pg_checker *k)
     free(sql);
 }
 
+/* Partitions are made and dropped by the table's owner. */
+static void check_owner(xo_pg_checker *k)
+{
+    PGresult *r = xo_pg_ask(k, "SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE') FROM pg_catalog.pg_class WHERE oid = $1::regclass", k->table, NULL);
+    if (r && PQntuples(r) == 1 && !xo_pg_yes(r, 0, 0))
+        xo_pg_say(k, 0, xo_printf("this user may not make or drop partitions of %s", k->table), "that is its owner's: without, records are deleted one by one, two days later than partitions would go",
+                  xo_strdup("let its owner run `xonce prune` once a day"));
+    PQclear(r);
+}
+
 static void check_shape(xo_pg_checker *k)
 {
     PGresult *r = xo_pg_ask(k,
@@ -255,7 +267,9 @@ static void check_shape(xo_pg_checker *k)
                             "coalesce(array_to_string(reloptions, ','), '') ~ 'autovacuum_enabled=(false|off)' "
                             "FROM pg_catalog.pg_class c WHERE oid = $1::regclass",
                             k->table, NULL);
-    if (r && xo_pg_yes(r, 0, 0))
+    if (k->c->layout.partitioned)
+        check_owner(k);
+    else if (r && xo_pg_yes(r, 0, 0))
         xo_pg_say(k, 1, xo_printf("%s is partitioned", k->table),
                   "a key on message_id alone holds over all partitions only when they are made by message_id; made by "
                   "time, a message that comes again later is applied twice",
@@ -282,5 +296,6 @@ void xo_pg_check_table(xo_pg_checker *k)
     check_columns(k);
     check_keys(k);
     check_triggers(k);
-    check_sequence(k);
+    if (!k->c->layout.partitioned) /* there ids may repeat */
+        check_sequence(k);
 }

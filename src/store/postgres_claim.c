@@ -7,31 +7,56 @@
 
 /* ---- layout ---- */
 
+static void forget_texts(xo_pg_conn *c)
+{
+    char **const texts[] = {&c->table, &c->insert, &c->select, &c->insert_any, &c->select_any};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
+}
+
+/* In a partitioned table a message that has no day may have a record under its day, from a delivery that had one, and the other way round: the insert looks there as well. Who is committed while it
+   runs is kept out by the room (push_room). any: one of the rows has no day. */
+static char *insert_text(const xo_pg_conn *c, const char *table, int any)
+{
+    int ours = c->layout.has_ours, split = c->layout.partitioned;
+    char *other = !split ? xo_strdup("")
+                  : any  ? xo_printf("WHERE (SELECT 1 FROM %s x WHERE x.message_id = u.m AND (x.store_day = -1) <> (u.y = -1) LIMIT 1) IS NULL ", table)
+                         : xo_printf("WHERE (SELECT 1 FROM %s x WHERE x.message_id = u.m AND x.store_day = -1) IS NULL ", table);
+    char *text = !other ? NULL
+                        : xo_printf("INSERT INTO %s (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", broker_name%s%s) "
+                                    "SELECT $1::text, u.m, u.t, (SELECT " PG_NOW_MS "), u.q, u.o, u.b%s%s "
+                                    "FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::text[]%s%s) AS u(m, t, q, o, b%s%s) "
+                                    "%sON CONFLICT (message_id%s) DO NOTHING RETURNING message_id",
+                                    table, ours ? ", store_time, log_offset, digest" : "", split ? ", store_day" : "", ours ? ", u.s, u.l, u.d" : "", split ? ", u.y" : "",
+                                    ours ? ", $7::bigint[], $8::bigint[], $9::text[]" : "", split ? ", $10::int[]" : "", ours ? ", s, l, d" : "", split ? ", y" : "", other,
+                                    split ? ", store_day" : "");
+    free(other);
+    return text;
+}
+
+static char *select_text(const xo_pg_conn *c, const char *table, int any)
+{
+    int split = c->layout.partitioned;
+    return xo_printf("SELECT message_id, consumer_group, topic_name, %s, xmin::text%s FROM %s WHERE message_id = ANY ($1::text[])%s FOR SHARE", c->layout.has_ours ? "digest" : "NULL",
+                     split ? ", store_day" : "", table, split && !any ? " AND store_day = ANY ($2::int[])" : "");
+}
+
 static xonce_status make_texts(xo_pg_conn *c, const char *table)
 {
-    int ours = c->layout.has_ours;
-    char *name = xo_strdup(table);
-    char *insert =
-        xo_printf("INSERT INTO %s (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", broker_name%s) "
-                  "SELECT $1::text, u.m, u.t, (SELECT " PG_NOW_MS "), u.q, u.o, u.b%s "
-                  "FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::text[]%s) AS u(m, t, q, o, b%s) "
-                  "ON CONFLICT (message_id) DO NOTHING RETURNING message_id",
-                  table, ours ? ", store_time, log_offset, digest" : "", ours ? ", u.s, u.l, u.d" : "",
-                  ours ? ", $7::bigint[], $8::bigint[], $9::text[]" : "", ours ? ", s, l, d" : "");
-    char *select = xo_printf(
-        "SELECT message_id, consumer_group, topic_name, %s, xmin::text FROM %s WHERE message_id = ANY ($1::text[]) FOR SHARE",
-        ours ? "digest" : "NULL", table);
-    free(c->table);
-    free(c->insert);
-    free(c->select);
-    c->table = name;
-    c->insert = insert;
-    c->select = select;
+    int split = c->layout.partitioned;
+    forget_texts(c);
+    c->table = xo_strdup(table);
+    c->insert = insert_text(c, table, 0);
+    c->select = select_text(c, table, 0);
+    c->insert_any = split ? insert_text(c, table, 1) : NULL;
+    c->select_any = split ? select_text(c, table, 1) : NULL;
+    c->pub.partitioned = split;
     c->generation++;
-    if (name && insert && select)
+    if (c->table && c->insert && c->select && (!split || (c->insert_any && c->select_any)))
         return XONCE_OK;
-    free(c->table);
-    c->table = NULL;
+    forget_texts(c);
     return xo_nomem();
 }
 
@@ -41,7 +66,8 @@ xonce_status xo_pg_layout(xo_conn *x, xo_layout *out)
      * with its schema from here on */
     static const char sql[] = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), (SELECT count(*) FROM "
                               "pg_catalog.pg_attribute a WHERE a.attrelid = c.oid "
-                              "AND a.attname IN ('store_time', 'log_offset', 'digest') AND NOT a.attisdropped) = 3 "
+                              "AND a.attname IN ('store_time', 'log_offset', 'digest') AND NOT a.attisdropped) = 3, c.relkind = 'p' AND EXISTS "
+                              "(SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'store_day' AND NOT a.attisdropped) "
                               "FROM pg_catalog.pg_class c "
                               "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = "
                               "to_regclass('transaction_record') AND c.relkind IN ('r', 'p')";
@@ -63,15 +89,16 @@ xonce_status xo_pg_layout(xo_conn *x, xo_layout *out)
     c->layout.exists = PQntuples(r) == 1;
     if (c->layout.exists) {
         const char *table = PQgetvalue(r, 0, 0);
-        int ours = PQgetvalue(r, 0, 1)[0] == 't';
-        if (!c->table || strcmp(c->table, table) != 0 || ours != c->layout.has_ours) {
+        int ours = PQgetvalue(r, 0, 1)[0] == 't', split = ours && PQgetvalue(r, 0, 2)[0] == 't';
+        if (!c->table || strcmp(c->table, table) != 0 || ours != c->layout.has_ours || split != c->layout.partitioned) {
             c->layout.has_ours = ours;
+            c->layout.partitioned = split;
             st = make_texts(c, table);
         }
     } else {
         free(c->table);
         c->table = NULL;
-        c->layout.has_ours = 0;
+        c->layout.has_ours = c->layout.partitioned = c->pub.partitioned = 0;
     }
     PQclear(r);
     if (out)
@@ -91,7 +118,7 @@ static xonce_status need_table(xo_pg_conn *c)
 
 /* ---- claim ---- */
 
-enum { CLAIM_PARAMS = 9 };
+enum { CLAIM_PARAMS = 10 };
 
 static xonce_status fill_arrays(xo_buf b[CLAIM_PARAMS], const xo_claim *rows, size_t n)
 {
@@ -107,6 +134,7 @@ static xonce_status fill_arrays(xo_buf b[CLAIM_PARAMS], const xo_claim *rows, si
         xo_pg_array_int(&b[6], r->store_time, r->store_time < 0);
         xo_pg_array_int(&b[7], r->log_offset, r->log_offset < 0);
         xo_pg_array_add(&b[8], r->digest);
+        xo_pg_array_int(&b[9], r->day, 0);
     }
     for (k = 1; k < CLAIM_PARAMS; k++) {
         xo_buf_char(&b[k], '}');
@@ -150,7 +178,9 @@ static xonce_status claim_failed(xo_pg_conn *c)
         c->table = NULL;
         e.pub.code = XONCE_E_SCHEMA;
     } else if (strcmp(state, "42P10") == 0 ||
-               strcmp(state, "55000") == 0) { /* no unique key on message_id alone that a claim can rely on */
+               strcmp(state, "55000") == 0) { /* no unique key on message_id alone that a claim can rely on; or it is another table by now */
+        free(c->table);
+        c->table = NULL;
         e.pub.code = XONCE_E_SCHEMA;
         e.cls = XO_SQL_SETUP;
     } else if (e.cls == XO_SQL_DATA || e.cls == XO_SQL_PARENT) {
@@ -177,6 +207,33 @@ static void push_user_lock(xo_pg_conn *c, PGresult **now)
     xo_pg_push(c, &s);
 }
 
+static int is_any(const xo_claim *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].day == XO_NO_DAY)
+            return 1;
+    return 0;
+}
+
+/* Two deliveries of one message that do not agree about its day have no key in common which could stop them. So who may be such a one has the group's room for himself until his transaction ends; all
+   others share it. */
+static void push_room(xo_pg_conn *c, const char *group, const xo_claim *rows, size_t n)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    int alone = 0;
+    char room[16];
+    const char *v[1] = {room};
+    xo_pg_send s = {.kind = PG_CONTROL, .n = 1, .v = v};
+    for (const char *p = group; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 16777619u;
+    for (size_t i = 0; i < n; i++)
+        alone |= rows[i].day_lost;
+    (void)snprintf(room, sizeof(room), "%d", (int)hash);
+    s.text = alone ? "SELECT pg_advisory_xact_lock(2020568687, $1::int)" : "SELECT pg_advisory_xact_lock_shared(2020568687, $1::int)";
+    s.key = PG_OWN_KEY(PG_KEY_ROOM + (uint64_t)alone);
+    xo_pg_push(c, &s);
+}
+
 /* The number of our transaction, as each row of it has it. */
 static void push_xid(xo_pg_conn *c, PGresult **xid)
 {
@@ -199,7 +256,7 @@ xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n
     xo_pg_send s = {.kind = PG_CONTROL, .n = CLAIM_PARAMS, .v = v, .keep = &r};
     xonce_status st = xo_pg_tx_ready(c);
     size_t i;
-    int begin_now;
+    int begin_now, any;
     if (st == XONCE_OK)
         st = need_table(c);
     if (st == XONCE_OK)
@@ -215,9 +272,10 @@ xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n
         v[i] = b[i].p;
         s.bytes += b[i].len;
     }
-    s.n = c->layout.has_ours ? CLAIM_PARAMS : CLAIM_PARAMS - 3;
-    s.text = c->insert;
-    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 2 * (uint64_t)c->generation);
+    any = c->layout.partitioned && is_any(rows, n);
+    s.n = c->layout.partitioned ? CLAIM_PARAMS : c->layout.has_ours ? CLAIM_PARAMS - 1 : CLAIM_PARAMS - 4;
+    s.text = any ? c->insert_any : c->insert;
+    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 4 * (uint64_t)c->generation + 2 * (uint64_t)any);
     begin_now = !c->begun;
     xo_pg_start(c, (int64_t)(n + 1) * c->lock_ms + 30000 < xo_pg_patience(c) ? (int64_t)(n + 1) * c->lock_ms + 30000
                                                                              : xo_pg_patience(c));
@@ -226,6 +284,8 @@ xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n
         push_user_lock(c, &now);
     else if (!begin_now)
         push_now(c, &now);
+    if (c->layout.partitioned)
+        push_room(c, group, rows, n);
     xo_pg_push(c, &s);
     if (x->joined)
         push_user_lock(c, NULL);
@@ -257,6 +317,11 @@ static void take_row(const PGresult *r, int i, const char *group, xo_claim *rows
     size_t end;
     if (!hit || hit->fresh || strcmp(PQgetvalue(r, i, 1), group) != 0)
         return;
+    if (PQnfields(r) > 5) { /* of the message's own day, or where one of the two has none */
+        int32_t day = (int32_t)strtol(PQgetvalue(r, i, 5), NULL, 10);
+        if ((day != hit->day && day != XO_NO_DAY && hit->day != XO_NO_DAY) || (hit->found && strcmp(hit->found_digest, hit->digest) == 0))
+            return;
+    }
     hit->found = 1;
     hit->found_row = strtoll(PQgetvalue(r, i, 4), NULL, 10);
     copy_text(hit->found_digest, sizeof(hit->found_digest), r, i, 3);
@@ -268,31 +333,41 @@ static void take_row(const PGresult *r, int i, const char *group, xo_claim *rows
 xonce_status xo_pg_read_back(xo_conn *x, const char *group, xo_claim *rows, size_t n)
 {
     xo_pg_conn *c = xo_pg_of(x);
-    xo_buf keys = {0};
-    const char *v[1];
+    xo_buf keys = {0}, days = {0};
+    const char *v[2];
     PGresult *r = NULL;
     xo_pg_send s = {.kind = PG_CONTROL, .n = 1, .v = v, .keep = &r};
     xonce_status st = xo_pg_tx_ready(c);
     size_t i;
-    int k;
+    int k, any;
+    int32_t last = XO_NO_DAY;
     if (st == XONCE_OK)
         st = need_table(c);
+    xo_pg_array_int(&days, XO_NO_DAY, 0);
     for (i = 0; i < n; i++) {
         rows[i].found = 0;
         rows[i].found_digest[0] = rows[i].found_topic[0] = 0;
-        if (!rows[i].fresh)
+        if (!rows[i].fresh) {
             xo_pg_array_add(&keys, rows[i].key);
+            if (rows[i].day != last)
+                xo_pg_array_int(&days, rows[i].day, 0);
+            last = rows[i].day;
+        }
     }
     if (st != XONCE_OK || keys.len == 0)
         goto out;
     xo_buf_char(&keys, '}');
-    st = xo_buf_status(&keys);
+    xo_buf_char(&days, '}');
+    st = xo_buf_status(&keys) == XONCE_OK ? xo_buf_status(&days) : xo_buf_status(&keys);
     if (st != XONCE_OK)
         goto out;
+    any = c->layout.partitioned && is_any(rows, n);
     v[0] = keys.p;
+    v[1] = days.p;
+    s.n = c->layout.partitioned && !any ? 2 : 1;
     s.bytes = keys.len;
-    s.text = c->select;
-    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 2 * (uint64_t)c->generation + 1);
+    s.text = any ? c->select_any : c->select;
+    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 4 * (uint64_t)c->generation + 2 * (uint64_t)any + 1);
     xo_pg_start(c, xo_pg_patience(c));
     xo_pg_tx_prefix(c, NULL);
     xo_pg_push(c, &s);
@@ -306,5 +381,6 @@ xonce_status xo_pg_read_back(xo_conn *x, const char *group, xo_claim *rows, size
 out:
     PQclear(r);
     xo_buf_free(&keys);
+    xo_buf_free(&days);
     return st;
 }

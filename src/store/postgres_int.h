@@ -15,7 +15,7 @@ enum {
 /* expression: the database's time in ms UTC */
 #define PG_NOW_MS "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 #define PG_OWN_KEY(n) (UINT64_C(1) << 40 | (n)) /* cache keys of our own statements, above all serials */
-enum { PG_KEY_SETTINGS = 1, PG_KEY_XID = 2, PG_KEY_CLAIM = 16 /* + layout, + generation */ };
+enum { PG_KEY_SETTINGS = 1, PG_KEY_XID = 2, PG_KEY_ROOM = 3, PG_KEY_CLAIM = 16 /* + layout, + generation */ };
 
 /* A statement prepared on the server. */
 typedef struct {
@@ -92,6 +92,7 @@ typedef struct {
     xo_layout layout;
     char *table;           /* qualified and quoted; NULL while it is missing */
     char *insert, *select; /* the claim's and the read-back's text for it */
+    char *insert_any, *select_any; /* of a partitioned table, when a message without a day is among them: over all partitions */
     unsigned generation;   /* of that text */
     /* prepared statements */
     xo_pg_prep *prep;
@@ -104,6 +105,7 @@ typedef struct {
     int sync_doubt, no_tx;
     char farewell[160]; /* why the server has ended this idle session; "" while it has not */
     int prune_held;     /* the transaction of the pruner's lock is open */
+    int64_t found_from, found_to; /* of a partitioned table: the ctimes of what the last look found */
     char lock_was[32];  /* wrapped: the user's lock_timeout */
     xo_pg_exchange ex;
     xo_pg_params params;
@@ -188,7 +190,14 @@ xonce_status xo_pg_read_back(xo_conn *x, const char *group, xo_claim *rows, size
 /* postgres_prune.c */
 xonce_status xo_pg_prune_lock(xo_conn *x, int *got);
 void xo_pg_prune_unlock(xo_conn *x);
-xonce_status xo_pg_prune_some(xo_conn *x, const char *group, int64_t before_ms, int limit, int64_t *deleted);
+xonce_status xo_pg_prune_look(xo_conn *x, const char *group, int64_t before_ms, xo_prune_look *l);
+xonce_status xo_pg_prune_delete(xo_conn *x, const char *group, int64_t before_ms, const int64_t *id, int n, int64_t *deleted);
+#define XO_PG_PRUNE_KEY "8678565190353055858"
+
+/* postgres_partition.c */
+xonce_status xo_pg_days(xo_conn *x, xo_days *out);
+xonce_status xo_pg_day_add(xo_conn *x, const int32_t *day, size_t n);
+xonce_status xo_pg_day_end(xo_conn *x, int32_t day, xo_day_end *what, int64_t *rows);
 
 /* postgres_check.c, postgres_check_table.c */
 typedef struct {

@@ -311,6 +311,8 @@ void xo_pg_close(xo_conn *x)
     free(c->table);
     free(c->insert);
     free(c->select);
+    free(c->insert_any);
+    free(c->select_any);
     free(c->prep);
     free(c->ex.op);
     xo_pg_params_free(&c->params);

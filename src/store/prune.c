@@ -1,10 +1,14 @@
 /* Pruning: deletes records that no delivery can need any more, slowly enough to be in nobody's way. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/partition.h"
 #include "store/prune.h"
 
-/* Batches are sized for about 50 ms each; between them it rests as long as the last one took. */
-enum { BATCH_START = 500, BATCH_MIN = 50, BATCH_MAX = 10000, BATCH_LONG_US = 75000, BATCH_SHORT_US = 35000 };
+#include <stdlib.h>
+
+/* Looks and deletions are sized for about 20 ms each, a quarter of it where nobody else can write meanwhile; between steps it rests as long as the last one took. */
+enum { LOOK_START = 2000, LOOK_MIN = 500, LOOK_MAX = 10000, LOOK_US = 20000, DELETE_START = 500, DELETE_MIN = 50, DELETE_MAX = 5000, DELETE_US = 20000 };
+enum { REST_SLICE_US = 100000, RATE_SLACK_US = 200000, TURN_TRIES = 50, TURN_PAUSE_US = 100000, AGAIN_TRIES = 5 };
 static const int64_t DAY_MS = 24 * 3600 * (int64_t)1000;
 
 static int on_row(const xonce_row *r, void *arg)
@@ -76,62 +80,6 @@ static xonce_status horizon(xonce_store *s, xo_conn *c, int64_t keep_ms, int64_t
     return XONCE_OK;
 }
 
-/* ---- deleting ---- */
-
-static int next_size(int size, int64_t took_us)
-{
-    if (took_us > BATCH_LONG_US)
-        size /= took_us > 2 * BATCH_LONG_US ? 4 : 2;
-    else if (took_us < BATCH_SHORT_US)
-        size *= 2;
-    return size < BATCH_MIN ? BATCH_MIN : size > BATCH_MAX ? BATCH_MAX : size;
-}
-
-/* One batch with all that it needs taken and given back: between batches neither the connection nor the lock is kept
-   from others. *got = 0: another pruner is at work. */
-static xonce_status one_batch(xonce_store *s, int64_t before, int limit, int *got, int64_t *n, int64_t *took_us)
-{
-    xo_conn *c = NULL;
-    *got = 0;
-    xonce_status st = xo_pool_writer_lock(s->pool);
-    if (st != XONCE_OK)
-        return st;
-    st = xo_pool_get(s->pool, &c);
-    if (st == XONCE_OK)
-        st = s->d->prune_lock(c, got);
-    if (st == XONCE_OK && *got) {
-        int64_t start = xo_mono_us();
-        st = s->d->prune_some(c, s->group, before, limit, n);
-        *took_us = xo_mono_us() - start;
-        s->d->prune_unlock(c);
-    }
-    if (c)
-        xo_pool_put(s->pool, c);
-    xo_pool_writer_unlock(s->pool);
-    return st;
-}
-
-static xonce_status batches(xonce_store *s, int64_t before, int max_rows, int64_t *deleted)
-{
-    int size = BATCH_START;
-    for (int round = 0;; round++) {
-        int64_t n = 0, took = 0;
-        int got = 0, limit = max_rows > 0 && max_rows - *deleted < size ? (int)(max_rows - *deleted) : size;
-        xonce_status st = one_batch(s, before, limit, &got, &n, &took);
-        *deleted += n;
-        if (st != XONCE_OK && xo_error_class() == XO_SQL_AGAIN) {
-            xo_log(XO_DEBUG, "store", "prune: group %s: others hold locks; this round ends here", s->group);
-            return XONCE_OK;
-        }
-        if (st == XONCE_OK && !got)
-            return round > 0 ? XONCE_OK : xo_fail(XONCE_E_CONFLICT, "prune: another process is pruning this database");
-        if (st != XONCE_OK || n < limit || (max_rows > 0 && *deleted >= max_rows))
-            return st;
-        xo_pause_ms(took / 1000 + 1);
-        size = next_size(size, took);
-    }
-}
-
 static xonce_status find_horizon(xonce_store *s, int64_t keep_ms, int64_t *before)
 {
     xo_conn *c = NULL;
@@ -146,20 +94,245 @@ static xonce_status find_horizon(xonce_store *s, int64_t keep_ms, int64_t *befor
     return st;
 }
 
+/* ---- looking and deleting ---- */
+
+typedef struct {
+    xonce_store *s;
+    const xo_prune_order *order;
+    int64_t before;
+    int64_t rate;         /* most records a second, 0: no bound */
+    int64_t due;          /* monotonic us: before it the rate is spent */
+    xo_prune_look look;
+    int64_t id[DELETE_MAX];
+    int most, limit;      /* the sizes of the next step */
+    int64_t deleted, kept;
+} pruner;
+
+int xo_prune_saw(xo_prune_look *l, int64_t id, int64_t ctime, int64_t tie, int may_go)
+{
+    l->at = (xo_prune_at){ctime, tie};
+    l->seen++;
+    if (may_go)
+        l->id[l->n++] = id;
+    return l->n >= l->max;
+}
+
+static int next_size(int size, int64_t took_us, int64_t target_us, int least, int most)
+{
+    if (took_us > 2 * target_us)
+        size /= took_us > 4 * target_us ? 4 : 2;
+    else if (took_us < target_us)
+        size *= 2;
+    return size < least ? least : size > most ? most : size;
+}
+
+enum { LOOK = 1, DELETE = 2 };
+
+/* As many as should hold what may be deleted now, going by the last look; the server reads them all. */
+static int look_at(const pruner *p)
+{
+    const xo_prune_look *l = &p->look;
+    if (l->n == 0)
+        return p->most;
+    int64_t want = (int64_t)p->limit * l->seen / l->n;
+    want += want / 8;
+    return want < p->most ? (int)want : p->most;
+}
+
+static xonce_status look(pruner *p, xo_conn *c)
+{
+    xo_prune_look l = p->look;
+    int64_t start = xo_mono_us();
+    l.id = p->id;
+    l.most = look_at(p);
+    l.max = p->limit;
+    l.n = l.seen = 0;
+    xonce_status st = p->s->d->prune_look(c, p->s->group, p->before, &l);
+    if (st != XONCE_OK)
+        return st;
+    l.end = l.n < l.max && l.seen < l.most;
+    p->look = l;
+    p->kept += l.seen - l.n;
+    int64_t took = xo_mono_us() - start;
+    if (l.most == p->most || took > LOOK_US)
+        p->most = next_size(p->most, took, LOOK_US, LOOK_MIN, LOOK_MAX);
+    return XONCE_OK;
+}
+
+static xonce_status delete_found(pruner *p, xo_conn *c)
+{
+    int64_t start = xo_mono_us(), gone = 0, target = p->s->d->one_writer ? DELETE_US / 4 : DELETE_US;
+    xonce_status st = p->s->d->prune_delete(c, p->s->group, p->before, p->id, p->look.n, &gone);
+    int64_t took = xo_mono_us() - start;
+    p->deleted += gone;
+    p->kept += p->look.n - gone;
+    if (p->look.n >= p->limit || took > target)
+        p->limit = next_size(p->limit, took, target, DELETE_MIN, DELETE_MAX);
+    return st;
+}
+
+/* A turn with all that it needs taken and given back: between turns neither connection nor lock is kept from others. *got = 0: another pruner is at work. *took leaves out what was waited for. */
+static xonce_status turn(pruner *p, int what, int *got, int64_t *took)
+{
+    xonce_store *s = p->s;
+    xo_conn *c = NULL;
+    *got = 0;
+    xonce_status st = what & DELETE ? xo_pool_writer_lock(s->pool) : XONCE_OK;
+    if (st != XONCE_OK)
+        return st;
+    st = xo_pool_get(s->pool, &c);
+    int64_t start = xo_mono_us();
+    if (st == XONCE_OK)
+        st = s->d->prune_lock(c, got);
+    if (st == XONCE_OK && *got) {
+        if (what & LOOK)
+            st = look(p, c);
+        if (st == XONCE_OK && (what & DELETE) && p->look.n > 0)
+            st = delete_found(p, c);
+        s->d->prune_unlock(c);
+    }
+    *took += xo_mono_us() - start;
+    if (c)
+        xo_pool_put(s->pool, c);
+    if (what & DELETE)
+        xo_pool_writer_unlock(s->pool);
+    return st;
+}
+
+static int go_on(const pruner *p)
+{
+    return !p->order->go_on || p->order->go_on(p->order->arg);
+}
+
+/* 0: it shall end. */
+static int rest(const pruner *p, int64_t us)
+{
+    int64_t until = xo_mono_us() + us;
+    for (int64_t left = us; left > 0 && go_on(p); left = until - xo_mono_us())
+        xo_pause_ms(left > REST_SLICE_US ? REST_SLICE_US / 1000 : left / 1000 + 1);
+    return go_on(p);
+}
+
+/* Pruners of several groups share a database by turns; who meets another again and again leaves the rest to it. */
+static xonce_status patient_turn(pruner *p, int what, int first, int *got, int64_t *took)
+{
+    for (int tries = first ? 1 : TURN_TRIES;; tries--) {
+        xonce_status st = turn(p, what, got, took);
+        if (st != XONCE_OK || *got || tries <= 1 || !rest(p, TURN_PAUSE_US / 2 + (int64_t)(xo_random() % TURN_PAUSE_US)))
+            return st;
+    }
+}
+
+static void bound_sizes(pruner *p)
+{
+    int64_t left = p->order->max_rows > 0 ? p->order->max_rows - p->deleted : DELETE_MAX;
+    int64_t slice = p->rate > 0 && p->rate / 20 < DELETE_MAX ? p->rate / 20 + 1 : DELETE_MAX; /* at least 20 times a second, not in gushes */
+    if (p->limit > left)
+        p->limit = (int)left;
+    if (p->limit > slice)
+        p->limit = (int)slice;
+}
+
+/* Without a rate it rests as long as it worked; with one, until that many may have gone. */
+static int rest_after(pruner *p, int64_t start, int64_t took, int64_t rows)
+{
+    if (p->rate == 0 || rows == 0)
+        return rest(p, took);
+    p->due = (p->due > start - RATE_SLACK_US ? p->due : start) + rows * 1000000 / p->rate;
+    return rest(p, p->due - xo_mono_us());
+}
+
+/* One step; what failed is put back, to be looked at again. */
+static xonce_status step(pruner *p, int first, int *got, int64_t *took)
+{
+    const int what = p->s->d->one_writer ? LOOK : LOOK | DELETE; /* where writers take turns looking is no writer's work */
+    xo_prune_look was = p->look;
+    int64_t kept = p->kept;
+    bound_sizes(p);
+    xonce_status st = patient_turn(p, what, first, got, took);
+    if (st == XONCE_OK && *got && !(what & DELETE) && p->look.n > 0)
+        st = patient_turn(p, DELETE, 0, got, took);
+    if (st != XONCE_OK || !*got) {
+        p->look = was;
+        p->kept = kept;
+    }
+    return st;
+}
+
+/* *whole: it got to the end. */
+static xonce_status prune_steps(pruner *p, int *whole)
+{
+    for (int first = 1, again = 0;; first = 0) {
+        int got = 0;
+        int64_t took = 0, start = xo_mono_us(), before = p->deleted;
+        xonce_status st = step(p, first, &got, &took);
+        if (st != XONCE_OK && xo_error_class() == XO_SQL_AGAIN) {
+            if (++again < AGAIN_TRIES && rest(p, TURN_PAUSE_US))
+                continue;
+            xo_log(XO_DEBUG, "store", "prune: group %s: others hold locks, this round ends here: %s", p->s->group, xonce_error_last()->text);
+            return XONCE_OK;
+        }
+        again = 0;
+        if (st == XONCE_OK && !got && first)
+            return xo_fail(XONCE_E_CONFLICT, "prune: another process is pruning this database");
+        *whole = st == XONCE_OK && got && p->look.end;
+        if (st != XONCE_OK || !got || *whole || (p->order->max_rows > 0 && p->deleted >= p->order->max_rows) || !rest_after(p, start, took, p->deleted - before))
+            return st;
+    }
+}
+
+xonce_status xo_prune_run(xonce_store *s, const xo_prune_order *o, xo_prune_result *out)
+{
+    *out = (xo_prune_result){0};
+    if (o->max_rows < 0)
+        return xo_fail(XONCE_E_INVALID, "prune: a negative number of rows");
+    xo_partitions_ahead(s);
+    int64_t dropped = 0;
+    xonce_status st = find_horizon(s, o->keep_ms, &out->before);
+    if (st == XONCE_OK && out->before > 0)
+        st = xo_partitions_drop(s, out->before, &dropped);
+    out->deleted = dropped;
+    if (st != XONCE_OK || out->before <= 0)
+        return st;
+    pruner *p = xo_calloc(1, sizeof *p);
+    if (!p)
+        return xo_nomem();
+    p->s = s;
+    p->order = o;
+    p->before = out->before;
+    p->rate = xo_config_int(s->cfg, "prune.rate");
+    p->most = LOOK_START;
+    p->limit = DELETE_START;
+    p->look.at = o->from;
+    st = prune_steps(p, &out->whole);
+    out->deleted = dropped + p->deleted;
+    out->kept = p->kept;
+    out->at = p->look.at;
+    free(p);
+    if (out->deleted > 0)
+        xo_log(XO_INFO, "store", "prune: group %s: %lld records deleted", s->group, (long long)out->deleted);
+    return st;
+}
+
 xonce_status xonce_store_prune(xonce_store *s, int64_t keep_ms, int max_rows, int64_t *deleted)
 {
-    int64_t n = 0, before = 0;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the places where runs ended */
     if (deleted)
         *deleted = 0;
     if (!s || max_rows < 0)
         return xo_fail(XONCE_E_INVALID, "xonce_store_prune: store is NULL or max_rows negative");
-    xonce_status st = find_horizon(s, keep_ms, &before);
-    if (st == XONCE_OK && before > 0)
-        st = batches(s, before, max_rows, &n);
+    /* one that was cut short is gone on with: what may not go and lies before is not looked at again each time */
+    xo_prune_order o = {.keep_ms = keep_ms, .max_rows = max_rows};
+    pthread_mutex_lock(&lock);
+    o.from = s->pruned_to;
+    pthread_mutex_unlock(&lock);
+    xo_prune_result r;
+    xonce_status st = xo_prune_run(s, &o, &r);
+    pthread_mutex_lock(&lock);
+    s->pruned_to = r.whole ? (xo_prune_at){0} : r.at;
+    pthread_mutex_unlock(&lock);
     if (deleted)
-        *deleted = n;
-    if (n > 0)
-        xo_log(XO_INFO, "store", "prune: group %s: %lld records deleted", s->group, (long long)n);
+        *deleted = r.deleted;
     return st;
 }
 
@@ -188,29 +361,34 @@ static void add_covered(xo_buf *sql, const xonce_store *s, int ours, const char 
         xo_buf_str(sql, "1 = 1");
 }
 
-static int on_count(const xonce_row *r, void *arg)
+/* By the very looks of a run, without its lock: bounded statements, and never another answer than the run's. */
+static xonce_status count_steps(xonce_store *s, xo_conn *c, int64_t before, int64_t *rows)
 {
-    *(int64_t *)arg = xonce_row_int(r, 0);
-    return 1;
+    int64_t *id = xo_calloc(LOOK_MAX, sizeof *id);
+    xo_prune_look l = {.id = id};
+    xonce_status st = id ? XONCE_OK : xo_nomem();
+    while (st == XONCE_OK && !l.end) {
+        l.most = l.max = LOOK_MAX;
+        l.n = l.seen = 0;
+        st = s->d->prune_look(c, s->group, before, &l);
+        l.end = l.seen < l.most;
+        *rows += l.n;
+    }
+    free(id);
+    return st;
 }
 
 xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int64_t *before)
 {
+    xo_conn *c = NULL;
     *rows = 0;
     xonce_status st = find_horizon(s, keep_ms, before);
     if (st != XONCE_OK || *before == 0)
         return st;
-    xonce_value v[] = {xonce_text(s->group), xonce_int(*before)};
-    xo_buf sql = {0};
-    int ours = 0;
-    st = has_places(s, &ours);
-    xo_buf_str(&sql, "SELECT COUNT(*) FROM transaction_record r WHERE r.consumer_group = $1 AND r.ctime < $2 AND ");
-    add_covered(&sql, s, ours, "$2");
+    st = xo_pool_get(s->pool, &c);
     if (st == XONCE_OK)
-        st = xo_buf_status(&sql);
-    if (st == XONCE_OK)
-        st = xo_store_query(s, sql.p, v, 2, on_count, rows, NULL);
-    xo_buf_free(&sql);
+        st = count_steps(s, c, *before, rows);
+    xo_pool_put(s->pool, c);
     return st;
 }
 
@@ -230,9 +408,12 @@ xonce_status xo_prune_sql(xonce_store *s, int64_t keep_ms, int rows, xo_buf *out
                   s->d->sql_now, (int)XO_WATERMARK_STALE_MS);
     st = xo_buf_status(&before);
     if (st == XONCE_OK) {
-        xo_buf_printf(out, "DELETE FROM transaction_record WHERE id IN (SELECT id FROM (SELECT r.id FROM transaction_record r\n  WHERE r.consumer_group = '%s' AND r.ctime < %s\n  AND ", s->group, before.p);
+        /* MySQL would look each record of the table up in what an IN gives, and lock it */
+        const int joined = s->d->kind == XO_DIALECT_MYSQL;
+        xo_buf_str(out, joined ? "DELETE gone FROM transaction_record gone JOIN (" : "DELETE FROM transaction_record WHERE id IN (SELECT id FROM (");
+        xo_buf_printf(out, "SELECT r.id FROM transaction_record r\n  WHERE r.consumer_group = '%s' AND r.ctime < %s\n  AND ", s->group, before.p);
         add_covered(out, s, ours, before.p);
-        xo_buf_printf(out, "\n  ORDER BY r.ctime LIMIT %d) old)", rows);
+        xo_buf_printf(out, "\n  ORDER BY r.ctime LIMIT %d) old%s", rows, joined ? " ON gone.id = old.id" : ")");
         st = xo_buf_status(out);
     }
     xo_buf_free(&before);

@@ -8,6 +8,22 @@
    pruning stops when it is older than an hour. */
 enum { XO_MARK_NONE = -1, XO_MARK_NOW = 0 };
 xonce_status xo_watermark_heartbeat(xonce_store *s, int64_t mark);
+/* One run: looks at the group's old records from the oldest on, deletes what may go, in small transactions with rests between them. */
+typedef struct {
+    int64_t keep_ms;
+    int max_rows;               /* 0: all */
+    xo_prune_at from;           /* begins behind this one */
+    int (*go_on)(void *arg);    /* asked between steps and at least each 100 ms; 0 ends the run. May be NULL */
+    void *arg;
+} xo_prune_order;
+typedef struct {
+    int64_t deleted, kept;      /* kept: looked at, and not deleted: not covered, another group's, or locked */
+    int64_t before;             /* the time before which records may go; 0: none may */
+    xo_prune_at at;             /* how far it got */
+    int whole;                  /* to the end */
+} xo_prune_result;
+/* XONCE_E_CONFLICT: another pruner was at work, nothing was deleted. */
+xonce_status xo_prune_run(xonce_store *s, const xo_prune_order *o, xo_prune_result *out);
 /* What xonce_store_prune() would delete now, by the same rules: rows of this group with ctime < *before (ms UTC; both 0
  * when nothing may go, the log says why). */
 xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int64_t *before);

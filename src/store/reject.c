@@ -41,7 +41,7 @@ static xonce_status read_properties(xonce_message *m, const char *text)
 
 /* ---- writing ---- */
 
-static xonce_status insert_row(xonce_tx *tx, const xo_claimant *cl, const char *reason, int with_body)
+static xonce_status insert_row(xonce_tx *tx, const xo_claimant *cl, const char *key, const char *reason, int with_body)
 {
     const xonce_message *m = cl->m;
     xo_buf props = {0}, sql = {0};
@@ -55,7 +55,7 @@ static xonce_status insert_row(xonce_tx *tx, const xo_claimant *cl, const char *
     if (st == XONCE_OK) {
         xonce_value v[] = {
             xonce_text(tx->s->group),
-            xonce_text(cl->key),
+            xonce_text(key),
             *m->id ? xonce_blob(m->id, strlen(m->id)) : xonce_blob(cl->uniq, cl->nuniq),
             xonce_text(m->topic),
             xonce_text(m->broker),
@@ -81,10 +81,22 @@ static int on_there(const xonce_row *r, void *arg)
     return 1;
 }
 
-static xonce_status is_there(xonce_tx *tx, const xo_claimant *cl, int *there)
+/* key: in, the claim's; out, under which it is or is to be kept. In a table split by day the claim of another message with the same id may stand on another day: that one's row is not this one's. */
+static xonce_status is_there(xonce_tx *tx, const xo_claimant *cl, char key[XO_KEY_SIZE], int *there)
 {
-    xonce_value key = xonce_text(cl->key);
-    return xo_tx_query(tx, "SELECT 1 FROM xonce_rejected WHERE message_id = $1", &key, 1, on_there, there, NULL);
+    const xonce_message *m = cl->m;
+    int same = 0;
+    xonce_value v[] = {xonce_text(key), xonce_text(m->topic), xonce_blob(m->body, m->body_len)};
+    xonce_status st = xo_tx_query(tx, "SELECT 1 FROM xonce_rejected WHERE message_id = $1", v, 1, on_there, there, NULL);
+    if (st != XONCE_OK || !*there || !tx->c->partitioned)
+        return st;
+    st = xo_tx_query(tx, "SELECT 1 FROM xonce_rejected WHERE message_id = $1 AND topic_name = $2 AND (body IS NULL OR body = $3)", v, 3, on_there, &same, NULL);
+    if (st != XONCE_OK || same)
+        return st;
+    *there = 0;
+    st = xo_identity_collision_key(key, cl->uniq, cl->nuniq, tx->s->group, cl->digest, m->topic);
+    v[0] = xonce_text(key);
+    return st == XONCE_OK ? xo_tx_query(tx, "SELECT 1 FROM xonce_rejected WHERE message_id = $1", v, 1, on_there, there, NULL) : st;
 }
 
 /* How a rejected message is written: tried from above to below until the database takes it. */
@@ -129,12 +141,14 @@ static xonce_status write_row(xonce_tx *tx, reject *j, xonce_outcome *what)
     }
     if (st == XONCE_OK && !j->claim_stands && xo_by_offset(j->cl->m))
         st = move_behind(tx, j);
+    char key[XO_KEY_SIZE];
+    memcpy(key, j->cl->key, sizeof key);
     if (st == XONCE_OK && (*what == XONCE_REJECTED || j->maybe))
-        st = is_there(tx, j->cl, &there);
+        st = is_there(tx, j->cl, key, &there);
     if (there) /* written by an earlier try, or for a record that is pruned by now */
         *what = XONCE_REJECTED;
     if (st == XONCE_OK && *what == XONCE_REJECTED && !there)
-        st = insert_row(tx, j->cl, j->reason, j->how != WITHOUT_BODY);
+        st = insert_row(tx, j->cl, key, j->reason, j->how != WITHOUT_BODY);
     return st;
 }
 

@@ -1,6 +1,7 @@
 /* The schema: printed, created, brought up to date, and looked at. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/partition.h"
 #include "store/prune.h"
 #include "store/schema_files.h"
 
@@ -38,10 +39,21 @@ static xonce_status each_in_text(xo_dialect_kind kind, const char *text, stateme
     }
 }
 
-static xonce_status each_statement(const char *engine, xo_dialect_kind kind, statement_fn fn, void *arg)
+/* What takes a file's place where the record is partitioned; or the file. */
+static const xo_schema_file *variant_of(const xo_schema_file *f)
+{
+    char engine[40];
+    snprintf(engine, sizeof engine, "%s-partitioned", f->engine);
+    for (const xo_schema_file *v = xo_schema_files; v->engine; v++)
+        if (strcmp(v->engine, engine) == 0 && strcmp(v->name, f->name) == 0)
+            return v;
+    return f;
+}
+
+static xonce_status each_statement(const char *engine, xo_dialect_kind kind, int partitioned, statement_fn fn, void *arg)
 {
     for (const xo_schema_file *f = xo_schema_files; f->engine; f++) {
-        xonce_status st = strcmp(f->engine, engine) == 0 ? each_in_text(kind, f->text, fn, arg) : XONCE_OK;
+        xonce_status st = strcmp(f->engine, engine) == 0 ? each_in_text(kind, (partitioned ? variant_of(f) : f)->text, fn, arg) : XONCE_OK;
         if (st != XONCE_OK)
             return st;
     }
@@ -60,7 +72,7 @@ static xonce_status print_one(const char *sql, void *arg)
     return XONCE_OK;
 }
 
-xonce_status xonce_store_print_schema(const char *uri, void (*fn)(const char *sql, void *arg), void *arg)
+static xonce_status print_schema(const char *uri, int partitioned, void (*fn)(const char *sql, void *arg), void *arg)
 {
     static const struct {
         const char *scheme, *engine;
@@ -80,13 +92,27 @@ xonce_status xonce_store_print_schema(const char *uri, void (*fn)(const char *sq
     size_t i = 0, n = sizeof known / sizeof *known;
     while (i < n && strcmp(known[i].scheme, u.scheme) != 0)
         i++;
-    if (i < n)
-        st = each_statement(known[i].engine, known[i].kind, print_one, &p);
+    if (i < n && partitioned && known[i].kind == XO_DIALECT_SQLITE)
+        st = xo_no_partitions(u.scheme);
+    else if (i < n)
+        st = each_statement(known[i].engine, known[i].kind, partitioned, print_one, &p);
     else
         st = xo_fail(XONCE_E_INVALID,
                      "store URI: unknown scheme \"%s\"; use sqlite:FILE, postgresql://... or mysql://...", u.scheme);
+    if (st == XONCE_OK && partitioned)
+        st = xo_partitions_print(known[i].kind, fn, arg);
     xo_uri_free(&u);
     return st;
+}
+
+xonce_status xonce_store_print_schema(const char *uri, void (*fn)(const char *sql, void *arg), void *arg)
+{
+    return print_schema(uri, 0, fn, arg);
+}
+
+xonce_status xo_store_print_partitioned(const char *uri, void (*fn)(const char *sql, void *arg), void *arg)
+{
+    return print_schema(uri, 1, fn, arg);
 }
 
 /* ---- upgrade ---- */
@@ -181,13 +207,23 @@ static xonce_status add_columns(const upgrade_run *u)
     return XONCE_OK;
 }
 
-static xonce_status upgrade_on(xonce_store *s, xo_conn *c)
+static xonce_status upgrade_on(xonce_store *s, xo_conn *c, int split)
 {
     upgrade_run u = {.s = s, .c = c};
     xo_layout layout = {0};
-    xonce_status st = each_statement(s->d->name, s->d->kind, run_patiently, &u);
+    if (split && !s->d->days)
+        return xo_no_partitions(s->d->name);
+    xonce_status st = xo_pool_layout(s->pool, c, 1, &layout);
+    if (st == XONCE_OK && split && layout.exists && !layout.partitioned)
+        return xo_fail(XONCE_E_INVALID, "transaction_record is there and is not partitioned by day; it is not changed into one that is: see docs/partitions.md on how to move to one");
+    if (st == XONCE_OK)
+        st = each_statement(s->d->name, s->d->kind, split || layout.partitioned, run_patiently, &u);
     if (st == XONCE_OK)
         st = xo_pool_layout(s->pool, c, 1, &layout);
+    if (st == XONCE_OK && split && !layout.partitioned)
+        return xo_fail(XONCE_E_SCHEMA, "schema: transaction_record was made, but is not the partitioned one; is there another in the search path?");
+    if (st == XONCE_OK && layout.partitioned)
+        st = xo_partitions_first(s, c);
     if (st == XONCE_OK && !layout.has_ours) {
         st = add_columns(&u);
         if (st == XONCE_OK)
@@ -199,21 +235,29 @@ static xonce_status upgrade_on(xonce_store *s, xo_conn *c)
     return st;
 }
 
-xonce_status xonce_store_upgrade(xonce_store *s)
+static xonce_status upgrade(xonce_store *s, int split)
 {
-    if (!s)
-        return xo_fail(XONCE_E_INVALID, "xonce_store_upgrade: store is NULL");
     xo_conn *c = NULL;
     xonce_status st = xo_pool_writer_lock(s->pool);
     if (st != XONCE_OK)
         return st;
     st = xo_pool_get(s->pool, &c);
     if (st == XONCE_OK) {
-        st = upgrade_on(s, c);
+        st = upgrade_on(s, c, split);
         xo_pool_put(s->pool, c);
     }
     xo_pool_writer_unlock(s->pool);
     return st;
+}
+
+xonce_status xonce_store_upgrade(xonce_store *s)
+{
+    return s ? upgrade(s, 0) : xo_fail(XONCE_E_INVALID, "xonce_store_upgrade: store is NULL");
+}
+
+xonce_status xo_store_init_partitioned(xonce_store *s)
+{
+    return upgrade(s, 1);
 }
 
 /* ---- check ---- */
@@ -277,7 +321,7 @@ static xonce_status check_offsets_table(const check_run *k, const char *table, c
     if (st != XONCE_OK || there)
         return st;
     snprintf(what, sizeof what, "the table %s is missing, lacks columns, or may not be read", table);
-    st = each_statement(k->s->d->name, k->s->d->kind, keep_creating, &m);
+    st = each_statement(k->s->d->name, k->s->d->kind, 0, keep_creating, &m);
     if (st == XONCE_OK)
         find(k, 1, what, why, m.sql ? m.sql : "run `xonce init`");
     free(m.sql);
@@ -360,6 +404,8 @@ xonce_status xonce_store_check(xonce_store *s, void (*fn)(const xonce_finding *f
     st = s->d->check(k.c, xo_pool_options(s->pool), fn, arg);
     if (st == XONCE_OK)
         st = check_tables(&k, &watermark);
+    if (st == XONCE_OK)
+        st = xo_partitions_check(s, k.c, fn, arg);
     if (st == XONCE_OK)
         st = xo_marks_read(s, k.c, watermark, &m);
     xo_pool_put(s->pool, k.c);

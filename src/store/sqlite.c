@@ -126,7 +126,8 @@ static xonce_status ensure_wal(xo_lite *c)
     if (st != XONCE_OK)
         return st;
     /* a rollback journal needs its folder synced too for a commit to outlive a power cut */
-    if (strcmp(mode, "wal") != 0)
+    c->wal = strcmp(mode, "wal") == 0;
+    if (!c->wal)
         st = xo_lite_exec(c, "PRAGMA synchronous=EXTRA", NULL, NULL);
     c->wal_known = st == XONCE_OK;
     return st;
@@ -442,8 +443,8 @@ static xonce_status lite_layout(xo_conn *conn, xo_layout *out)
     if (out->has_ours != c->layout.has_ours) { /* the claim was made for other columns */
         sqlite3_finalize(c->own[XO_LITE_CLAIM]);
         sqlite3_finalize(c->own[XO_LITE_READ_BACK]);
-        sqlite3_finalize(c->own[XO_LITE_PRUNE]);
-        c->own[XO_LITE_CLAIM] = c->own[XO_LITE_READ_BACK] = c->own[XO_LITE_PRUNE] = NULL;
+        sqlite3_finalize(c->own[XO_LITE_PRUNE_LOOK]);
+        c->own[XO_LITE_CLAIM] = c->own[XO_LITE_READ_BACK] = c->own[XO_LITE_PRUNE_LOOK] = NULL;
     }
     c->layout = *out;
     return XONCE_OK;
@@ -587,31 +588,80 @@ static void lite_prune_unlock(xo_conn *conn)
     c->prune = NULL;
 }
 
-static xonce_status lite_prune_some(xo_conn *conn, const char *group, int64_t before_ms, int limit, int64_t *deleted)
+static xonce_status lite_prune_look(xo_conn *conn, const char *group, int64_t before_ms, xo_prune_look *l)
 {
-    static const char sql[] =
-        "DELETE FROM transaction_record WHERE rowid IN"
-        " (SELECT r.rowid FROM transaction_record r WHERE r.consumer_group = ?1 AND r.ctime < ?2 AND " XO_PRUNE_COVERED("\"offset\"", "?2") " ORDER BY r.ctime LIMIT ?3)";
-    static const char plain[] =
-        "DELETE FROM transaction_record WHERE rowid IN"
-        " (SELECT rowid FROM transaction_record WHERE consumer_group = ?1 AND ctime < ?2 ORDER BY ctime LIMIT ?3)";
+#define LOOK(may_go)                                                                                                                                        \
+    "SELECT r.rowid, r.ctime, r.consumer_group = ?1 AND " may_go " FROM transaction_record r WHERE r.ctime < ?2 AND (r.ctime, r.rowid) > (?3, ?4) ORDER BY r.ctime, r.rowid LIMIT ?5"
     xo_lite *c = lite(conn);
     sqlite3_stmt *s = NULL;
-    *deleted = 0;
     xonce_status st = know_layout(c);
     if (st == XONCE_OK)
-        st = xo_lite_own_stmt(c, XO_LITE_PRUNE, c->layout.has_ours ? sql : plain, &s);
+        st = xo_lite_own_stmt(c, XO_LITE_PRUNE_LOOK, c->layout.has_ours ? LOOK(XO_PRUNE_COVERED("\"offset\"", "?2")) : LOOK("1"), &s);
+#undef LOOK
     if (st != XONCE_OK)
         return st;
-    if (sqlite3_bind_text(s, 1, group, -1, SQLITE_STATIC) != SQLITE_OK ||
-        sqlite3_bind_int64(s, 2, before_ms) != SQLITE_OK || sqlite3_bind_int(s, 3, limit) != SQLITE_OK)
-        return xo_lite_fail(c, 0, "prune");
-    sqlite3_busy_timeout(c->db, PRUNE_LOCK_MS);
-    st = xo_lite_step(c, s, "prune");
-    if (st == XONCE_OK)
-        *deleted = sqlite3_changes(c->db);
-    sqlite3_busy_timeout(c->db, (int)c->lock_ms);
+    int rc = sqlite3_bind_text(s, 1, group, -1, SQLITE_STATIC);
+    const int64_t v[] = {before_ms, l->at.ctime, l->at.tie, l->most};
+    for (int i = 0; i < 4 && rc == SQLITE_OK; i++)
+        rc = sqlite3_bind_int64(s, i + 2, v[i]);
+    c->own_work++;
+    for (int last = 0; rc == SQLITE_OK && !last;) {
+        rc = sqlite3_step(s);
+        if (rc == SQLITE_ROW) {
+            int64_t id = sqlite3_column_int64(s, 0);
+            last = xo_prune_saw(l, id, sqlite3_column_int64(s, 1), id, sqlite3_column_int(s, 2));
+            rc = SQLITE_OK;
+        }
+    }
+    if (rc != SQLITE_OK && rc != SQLITE_DONE)
+        st = xo_lite_fail(c, 0, "prune");
+    sqlite3_reset(s);
     sqlite3_clear_bindings(s);
+    c->own_work--;
+    return st;
+}
+
+static xonce_status delete_ids(xo_lite *c, const char *group, int64_t before_ms, const int64_t *id, int n, int64_t *deleted)
+{
+    sqlite3_stmt *s = NULL;
+    xonce_status st = xo_lite_own_stmt(c, XO_LITE_PRUNE_DELETE, "DELETE FROM transaction_record WHERE rowid = ?1 AND consumer_group = ?2 AND ctime < ?3", &s);
+    for (int i = 0; i < n && st == XONCE_OK; i++) {
+        if (sqlite3_bind_int64(s, 1, id[i]) != SQLITE_OK || sqlite3_bind_text(s, 2, group, -1, SQLITE_STATIC) != SQLITE_OK || sqlite3_bind_int64(s, 3, before_ms) != SQLITE_OK)
+            st = xo_lite_fail(c, 0, "prune");
+        else
+            st = xo_lite_step(c, s, "prune");
+        if (st == XONCE_OK)
+            *deleted += sqlite3_changes(c->db);
+    }
+    if (s)
+        sqlite3_clear_bindings(s);
+    return st;
+}
+
+static xonce_status lite_prune_delete(xo_conn *conn, const char *group, int64_t before_ms, const int64_t *id, int n, int64_t *deleted)
+{
+    xo_lite *c = lite(conn);
+    *deleted = 0;
+    sqlite3_busy_timeout(c->db, PRUNE_LOCK_MS);
+    /* the next commit of anybody syncs it */
+    xonce_status st = c->wal ? xo_lite_exec(c, "PRAGMA synchronous=NORMAL", NULL, NULL) : XONCE_OK;
+    if (st == XONCE_OK)
+        st = own(c, XO_LITE_BEGIN, "BEGIN IMMEDIATE");
+    if (st == XONCE_OK) {
+        st = delete_ids(c, group, before_ms, id, n, deleted);
+        if (st == XONCE_OK)
+            st = own(c, XO_LITE_COMMIT, "COMMIT");
+        if (st != XONCE_OK) {
+            xo_error why;
+            xo_error_save(&why);
+            lite_rollback(conn);
+            *deleted = 0;
+            xo_error_restore(&why);
+        }
+    }
+    sqlite3_busy_timeout(c->db, (int)c->lock_ms);
+    if (c->wal && sqlite3_exec(c->db, "PRAGMA synchronous=FULL", NULL, NULL, NULL) != SQLITE_OK)
+        conn->lost = 1; /* nobody may commit with less */
     return st;
 }
 
@@ -643,7 +693,8 @@ static const xo_dialect dialect = {
     .layout = lite_layout,
     .prune_lock = lite_prune_lock,
     .prune_unlock = lite_prune_unlock,
-    .prune_some = lite_prune_some,
+    .prune_look = lite_prune_look,
+    .prune_delete = lite_prune_delete,
     .check = xo_lite_check,
 };
 

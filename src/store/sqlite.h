@@ -18,7 +18,8 @@ typedef enum {
     XO_LITE_UNGUARD,
     XO_LITE_CLAIM,
     XO_LITE_READ_BACK,
-    XO_LITE_PRUNE,
+    XO_LITE_PRUNE_LOOK,
+    XO_LITE_PRUNE_DELETE,
     XO_LITE_OWN_COUNT
 } xo_lite_own;
 
@@ -30,6 +31,7 @@ typedef struct {
     int64_t lock_ms;
     xo_layout layout;
     int wal_known; /* the journal mode was looked after */
+    int wal;       /* it is WAL */
     int own_work;  /* inside a call of ours: a rollback is an error's doing, not a handler's */
     int ending;    /* inside our own COMMIT: the commit hook lets it pass */
     int aborted;   /* not 0: the result code with which SQLite rolled the transaction back after a statement */

@@ -1,7 +1,7 @@
 # tests/consumer: see tests/local.mk for the variables
 
 if WITH_SQLITE
-consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom tests/consumer/test_lane tests/consumer/test_offset tests/consumer/test_positions
+consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom tests/consumer/test_lane tests/consumer/test_offset tests/consumer/test_positions tests/consumer/test_prune
 check_PROGRAMS += $(consumer_tests)
 TESTS += $(consumer_tests)
 SANITIZER_TESTS += $(consumer_tests)
@@ -25,6 +25,9 @@ tests_consumer_test_offset_LDADD = $(CORE_LIBS)
 tests_consumer_test_positions_SOURCES = tests/consumer/test_positions.c $(consumer_rig)
 tests_consumer_test_positions_LDFLAGS = $(consumer_ldflags)
 tests_consumer_test_positions_LDADD = $(CORE_LIBS)
+tests_consumer_test_prune_SOURCES = tests/consumer/test_prune.c $(consumer_rig)
+tests_consumer_test_prune_LDFLAGS = $(consumer_ldflags)
+tests_consumer_test_prune_LDADD = $(CORE_LIBS)
 
 # the program's commands
 if WITH_SQLITE

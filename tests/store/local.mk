@@ -5,7 +5,8 @@ check_LTLIBRARIES += tests/store/libsuite.la
 tests_store_libsuite_la_SOURCES = tests/store/suite.c tests/store/suite.h tests/store/suite_batches.c tests/store/suite_claims.c \
 	tests/store/suite_breakers.c tests/store/suite_concurrency.c tests/store/suite_corners.c tests/store/suite_escapes.c tests/store/suite_offset.c tests/store/suite_positions.c tests/store/suite_ranges.c tests/store/suite_refusals.c \
 	tests/store/suite_rejects.c tests/store/suite_sources.c
-suite_programs = tests/store/suite_sqlite tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain
+suite_programs = tests/store/suite_sqlite tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain \
+	tests/store/suite_postgres_days tests/store/suite_mysql_days tests/store/suite_mysql_plain_days
 SUITE_LIBS = tests/store/libsuite.la $(CORE_LIBS)
 check_PROGRAMS += $(suite_programs)
 tests_store_suite_sqlite_SOURCES = tests/store/on_sqlite.c
@@ -16,8 +17,15 @@ tests_store_suite_mysql_SOURCES = tests/store/on_mysql.c
 tests_store_suite_mysql_LDADD = $(SUITE_LIBS)
 tests_store_suite_mysql_plain_SOURCES = tests/store/on_mysql_plain.c
 tests_store_suite_mysql_plain_LDADD = $(SUITE_LIBS)
+tests_store_suite_postgres_days_SOURCES = tests/store/on_postgres_days.c
+tests_store_suite_postgres_days_LDADD = $(SUITE_LIBS)
+tests_store_suite_mysql_days_SOURCES = tests/store/on_mysql_days.c
+tests_store_suite_mysql_days_LDADD = $(SUITE_LIBS)
+tests_store_suite_mysql_plain_days_SOURCES = tests/store/on_mysql_plain_days.c
+tests_store_suite_mysql_plain_days_LDADD = $(SUITE_LIBS)
 TESTS += tests/store/suite_sqlite
-SERVER_TESTS += tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain
+SERVER_TESTS += tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain \
+	tests/store/suite_postgres_days tests/store/suite_mysql_days tests/store/suite_mysql_plain_days
 SANITIZER_TESTS += $(suite_programs)
 THREAD_TESTS += $(suite_programs)
 VALGRIND_TESTS += tests/store/suite_sqlite
@@ -47,6 +55,14 @@ THREAD_TESTS += tests/store/test_schema
 VALGRIND_TESTS += tests/store/test_schema
 tests_store_test_schema_SOURCES = tests/store/test_schema.c
 tests_store_test_schema_LDADD = $(CORE_LIBS)
+
+# the record split by day
+check_PROGRAMS += tests/store/test_partitions
+SERVER_TESTS += tests/store/test_partitions
+SANITIZER_TESTS += tests/store/test_partitions
+THREAD_TESTS += tests/store/test_partitions
+tests_store_test_partitions_SOURCES = tests/store/test_partitions.c
+tests_store_test_partitions_LDADD = $(CORE_LIBS)
 
 if WITH_SQLITE
 sqlite_dialect_tests = tests/store/test_dialect_sqlite tests/store/test_dialect_sqlite_values

@@ -254,14 +254,14 @@ static inline void kill_connection(xo_conn *c)
     snprintf(sql, sizeof sql, "KILL CONNECTION %lu", connection_id(c));
     raw(sql);
     snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM information_schema.processlist WHERE id = %lu", connection_id(c));
-    for (int i = 0; i < 500 && number(sql) != 0; i++)
+    for (int i = 0; i < 6000 && number(sql) != 0; i++)
         xo_pause_ms(10);
 }
 
 /* Waits until some connection waits for a lock. */
 static inline void wait_for_lock_wait(void)
 {
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 500; i++) {
         xo_pause_ms(120); /* the server keeps its answer for 100 ms after it was last asked */
         if (number("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") > 0)
             return;

@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 typedef enum { ON_SQLITE, ON_POSTGRES, ON_MYSQL } engine;
-extern const char *const suite_engine; /* one file each: on_sqlite.c, on_postgres.c, on_mysql.c, on_mysql_plain.c (MariaDB taken as MySQL) */
+extern const char *const suite_engine; /* one file each: on_sqlite.c, on_postgres.c, on_mysql.c, on_mysql_plain.c (MariaDB taken as MySQL), and ..._days.c with a partitioned table */
 extern engine on;             /* the engine under test */
 extern const char *store_uri; /* its database */
+extern int partitioned;       /* transaction_record is split by day */
 
 void fresh_database(void);                                       /* checked fixture: our tables and `orders`, all empty */
 xonce_store *open_store(const char *group);                      /* or fails the test */

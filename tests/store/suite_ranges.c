@@ -251,7 +251,7 @@ START_TEST(a_rewound_queue_is_applied_again_from_there)
     xonce_store *s = start();
     int64_t records_gone = -1;
     for (int i = 0; i < 6; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "m%d", i);
         ck_assert_int_eq(run(s, placed(id, i, 100 + i, 1000 + i)), XONCE_FRESH);
     }
@@ -289,6 +289,159 @@ START_TEST(a_range_of_one_filter_among_several_frees_nothing)
 }
 END_TEST
 
+/* ---- pruning goes on behind what may not go ---- */
+
+/* n old records of one moment, at place `queue`, offset 0 to n - 1. */
+static void old_records(xonce_store *s, const char *group, const char *name, int queue, int n)
+{
+    for (int at = 0; at < n;) {
+        xo_buf text = {0};
+        xo_buf_printf(&text, "INSERT INTO transaction_record (consumer_group, message_id, topic_name, ctime, queue_id, %s, broker_name, store_time, log_offset%s) VALUES ", s->d->quoted_offset, partitioned ? ", store_day" : "");
+        for (int i = 0; i < 1000 && at < n; i++, at++)
+            xo_buf_printf(&text, "%s('%s', '%s%d#%s', 'orders', 1000, %d, %d, 'b', 500, 100%s)", i ? ", " : "", group, name, at, group, queue, at, !partitioned ? "" : at % 2 ? ", 0" : ", -1");
+        ck_assert_int_eq(xo_buf_status(&text), XONCE_OK);
+        sql(text.p);
+        xo_buf_free(&text);
+    }
+}
+
+static int count_steps(void *arg)
+{
+    int *steps = arg;
+    (*steps)++;
+    return 1;
+}
+
+static int stop_at_once(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static xo_prune_result run_pruner(xonce_store *s, xo_prune_order o)
+{
+    xo_prune_result r;
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    o.keep_ms = INT64_C(4) * 86400000;
+    ck_assert_msg(xo_prune_run(s, &o, &r) == XONCE_OK, "%s", xonce_error_last()->text);
+    return r;
+}
+
+/* All are of one moment: the cursor has to tell equal ones apart. */
+START_TEST(what_may_not_go_is_passed_by_in_steps)
+{
+    xonce_store *s = start();
+    int steps = 0;
+    old_records(s, "GID_a", "stays", 1, 9000);
+    old_records(s, "GID_b", "other", 2, 3000);
+    old_records(s, "GID_a", "goes", 2, 1500);
+    save_range(s, "orders", "b", 2, 0, "*", 0, 5000, 1000, 5000);
+    xo_prune_result r = run_pruner(s, (xo_prune_order){.go_on = stop_at_once});
+    ck_assert_int_gt(r.kept, 0); /* no statement looked at them all */
+    ck_assert_int_le(r.kept, 10000);
+    ck_assert_int_eq(r.deleted, 0);
+    r = run_pruner(s, (xo_prune_order){.max_rows = 600, .go_on = count_steps, .arg = &steps});
+    ck_assert_int_eq(r.deleted, 600);
+    ck_assert_int_eq(r.kept, partitioned ? 6000 : 12000); /* there half of them has no day, and that half comes first */
+    ck_assert(!r.whole);
+    ck_assert_int_ge(steps, 2);
+    r = run_pruner(s, (xo_prune_order){.from = r.at});
+    ck_assert_int_eq(r.deleted, 900);
+    ck_assert_int_eq(r.kept, partitioned ? 6000 : 0); /* what was passed over is not looked at again */
+    ck_assert(r.whole);
+    ck_assert_int_eq(records(), 12000);
+    ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM transaction_record WHERE consumer_group = 'GID_b'"), 3000);
+    /* the public call goes on where it was cut short, and begins anew after that */
+    save_range(s, "orders", "b", 1, 0, "*", 0, 100, 1000, 5000);
+    int64_t n = 0;
+    ck_assert_int_eq(xonce_store_prune(s, INT64_C(4) * 86400000, 60, &n), XONCE_OK);
+    ck_assert_int_eq(n, 60);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 9000, 1000, 5000);
+    ck_assert_int_eq(xonce_store_prune(s, INT64_C(4) * 86400000, 0, &n), XONCE_OK);
+    if (partitioned) { /* the first was cut short among those that have a day, and has gone on there */
+        int64_t more = 0;
+        ck_assert_int_eq(xonce_store_prune(s, INT64_C(4) * 86400000, 0, &more), XONCE_OK);
+        n += more;
+    }
+    ck_assert_int_eq(n, 8940);
+    ck_assert_int_eq(records(), 3000);
+    xonce_store_close(s);
+}
+END_TEST
+
+START_TEST(a_step_is_bounded_and_a_run_ends_when_told)
+{
+    xonce_store *s = start();
+    old_records(s, "GID_a", "goes", 1, 7000);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 7000, 1000, 5000);
+    xo_prune_result r = run_pruner(s, (xo_prune_order){.go_on = stop_at_once});
+    ck_assert_int_gt(r.deleted, 0);
+    ck_assert_int_le(r.deleted, 5000);
+    ck_assert(!r.whole);
+    ck_assert_int_eq(records(), 7000 - r.deleted);
+    xonce_store_close(s);
+}
+END_TEST
+
+START_TEST(the_rate_is_kept)
+{
+    xonce_store *s = open_store_with("GID_a", "prune.rate", "2000");
+    old_records(s, "GID_a", "goes", 1, 2000);
+    save_range(s, "orders", "b", 1, 0, "*", 0, 2000, 1000, 5000);
+    int64_t begun = xo_mono_ms();
+    ck_assert_int_eq(run_pruner(s, (xo_prune_order){0}).deleted, 2000);
+    ck_assert_int_ge(xo_mono_ms() - begun, 700);
+    xonce_store_close(s);
+}
+END_TEST
+
+typedef struct {
+    const char *group;
+    xonce_status st;
+    int64_t deleted;
+    int cut;
+} side;
+
+static void *prune_side(void *arg)
+{
+    side *x = arg;
+    xonce_store *s = open_store(x->group);
+    xo_prune_order o = {.keep_ms = INT64_C(4) * 86400000};
+    for (int64_t until = xo_mono_ms() + 20000; xo_mono_ms() < until && x->deleted < 4000;) {
+        xo_prune_result r;
+        x->st = xo_prune_run(s, &o, &r);
+        x->deleted += r.deleted;
+        x->cut += x->st == XONCE_OK && !r.whole;
+        if (x->st != XONCE_OK && x->st != XONCE_E_CONFLICT)
+            break;
+    }
+    xonce_store_close(s);
+    return NULL;
+}
+
+/* The one pruner's place of a database goes around: neither group waits for the other's end. */
+START_TEST(groups_of_a_database_prune_by_turns)
+{
+    side x[2] = {{.group = "GID_a"}, {.group = "GID_b"}};
+    pthread_t t[2];
+    for (int i = 0; i < 2; i++) {
+        xonce_store *s = open_store(x[i].group);
+        old_records(s, x[i].group, "old", i, 4000);
+        save_range(s, "orders", "b", i, 0, "*", 0, 4000, 1000, 5000);
+        ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+        xonce_store_close(s);
+    }
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&t[i], NULL, prune_side, &x[i]), 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    ck_assert_int_eq(x[0].deleted, 4000);
+    ck_assert_int_eq(x[1].deleted, 4000);
+    ck_assert_int_eq(x[0].cut + x[1].cut, 0); /* who has begun gets to the end */
+    ck_assert_int_eq(records(), 0);
+}
+END_TEST
+
 Suite *suite_ranges(void)
 {
     Suite *s = suite_create("ranges");
@@ -304,6 +457,11 @@ Suite *suite_ranges(void)
     tcase_add_test(t, a_record_without_a_place_stays_longer_beside_positions);
     tcase_add_test(t, a_rewound_queue_is_applied_again_from_there);
     tcase_add_test(t, a_range_of_one_filter_among_several_frees_nothing);
+    tcase_add_test(t, what_may_not_go_is_passed_by_in_steps);
+    tcase_add_test(t, a_step_is_bounded_and_a_run_ends_when_told);
+    tcase_add_test(t, the_rate_is_kept);
+    tcase_add_test(t, groups_of_a_database_prune_by_turns);
+    tcase_set_timeout(t, 60);
     suite_add_tcase(s, t);
     return s;
 }

@@ -18,8 +18,8 @@ static xonce_outcome try_once(xonce_store *s, const char *id, xonce_status *st)
 
 START_TEST(a_lagging_sequence_is_an_error)
 {
-    if (on == ON_SQLITE)
-        return; /* row ids cannot lag */
+    if (on == ON_SQLITE || (on == ON_POSTGRES && partitioned))
+        return; /* row ids cannot lag; or no key is on them */
     xonce_store *s = open_store_with("GID_a", "store.tries", "2");
     once(s, "m1", "x");
     if (on == ON_POSTGRES)

@@ -66,7 +66,7 @@ START_TEST(silent_servers_time_out)
     snprintf(uri, sizeof uri, "mysql://u@127.0.0.1:%d/db", ntohs(a.sin_port));
     int64_t from = xo_mono_ms();
     expect_class(open_uri(&c, uri), XONCE_E_CONNECT, XO_SQL_LOST, "127.0.0.1");
-    ck_assert_int_lt(xo_mono_ms() - from, 10000);
+    ck_assert_int_lt(xo_mono_ms() - from, 30000);
     close(fd);
 }
 END_TEST
@@ -416,7 +416,7 @@ START_TEST(waiting_is_bounded)
     xo_claim r = row("m#g");
     int64_t from = xo_mono_ms();
     expect_class(d->claim(b, "g", &r, 1, NULL), XONCE_E_CONFLICT, XO_SQL_AGAIN, "1205");
-    ck_assert_int_lt(xo_mono_ms() - from, 10000);
+    ck_assert_int_lt(xo_mono_ms() - from, 30000);
     ck_assert_int_eq(xonce_error_last()->again, 1);
     expect_class(run(b, "INSERT INTO t (a) VALUES (1)"), XONCE_E_CONFLICT, XO_SQL_AGAIN, "rolled back");
     ck_assert_int_eq(commit(b), XONCE_E_CONFLICT);

@@ -408,7 +408,7 @@ START_TEST(one_pruner_a_database)
     ck_assert_int_eq(d->prune_lock(b, &got_it), XONCE_OK);
     ck_assert_int_eq(got_it, 1);
     d->close(b); /* the lock ends with the connection */
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 6000; i++) {
         ck_assert_int_eq(d->prune_lock(a, &got_it), XONCE_OK);
         if (got_it)
             break;
@@ -418,6 +418,16 @@ START_TEST(one_pruner_a_database)
     d->close(a);
 }
 END_TEST
+
+/* A look and the deletion of what it found. */
+static xonce_status prune_some(xo_conn *c, const char *group, int64_t before, int max, int64_t *deleted)
+{
+    int64_t id[1000];
+    xo_prune_look l = {.most = 10000, .max = max, .id = id};
+    *deleted = 0;
+    xonce_status st = d->prune_look(c, group, before, &l);
+    return st == XONCE_OK ? d->prune_delete(c, group, before, id, l.n, deleted) : st;
+}
 
 START_TEST(prunes_its_own_old_rows)
 {
@@ -431,18 +441,18 @@ START_TEST(prunes_its_own_old_rows)
     raw(fill.p);
     xo_buf_free(&fill);
     int64_t deleted = -1;
-    ck_assert_msg(d->prune_some(c, "g", 1001, 700, &deleted) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_msg(prune_some(c, "g", 1001, 700, &deleted) == XONCE_OK, "%s", xonce_error_last()->text);
     ck_assert_int_eq(deleted, 500);
     ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record WHERE consumer_group = 'h'"), 1500);
     ck_assert_int_eq(number("SELECT MIN(ctime) FROM transaction_record WHERE consumer_group = 'g'"), 1001);
-    ck_assert_int_eq(d->prune_some(c, "g", 3001, 300, &deleted), XONCE_OK);
+    ck_assert_int_eq(prune_some(c, "g", 3001, 300, &deleted), XONCE_OK);
     ck_assert_int_eq(deleted, 300);
     ck_assert_int_eq(number("SELECT MIN(ctime) FROM transaction_record WHERE consumer_group = 'g'"), 1601);
     begin(holder); /* a row that somebody holds is left */
     ran(holder, "UPDATE transaction_record SET queue_id = 1 WHERE message_id = 'm1601'");
-    xonce_status st = d->prune_some(c, "g", 3001, 300, &deleted);
+    xonce_status st = prune_some(c, "g", 3001, 300, &deleted);
     if (((xo_my *)c)->skip_locked)
-        ck_assert_msg(st == XONCE_OK && deleted == 300, "%d %s", (int)deleted, xonce_error_last()->text);
+        ck_assert_msg(st == XONCE_OK && deleted == 299, "%d %s", (int)deleted, xonce_error_last()->text);
     else
         expect_class(st, XONCE_E_CONFLICT, XO_SQL_AGAIN, "");
     d->rollback(holder);

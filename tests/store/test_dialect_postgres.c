@@ -172,7 +172,7 @@ START_TEST(values_arrive_as_they_are)
                         xonce_null(),
                         xonce_blob("a\0b", 3)};
     xonce_value nul[9];
-    xo_stmt s[2] = {{ins, v, 0}, {ins, nul, 1}};
+    xo_stmt s[2] = {{ins, v, 0, 0}, {ins, nul, 1, 0}};
     char got[400] = "";
     size_t failed = 9;
     v[1].kind = XONCE_DECIMAL;
@@ -202,7 +202,7 @@ START_TEST(a_failed_statement_takes_the_commit_with_it)
     xo_conn *a = open_conn();
     xo_sql *good = make("INSERT INTO t VALUES ($1)"), *bad = make("INSERT INTO t VALUES (1 / ($1::int - $1::int))");
     xonce_value one = xonce_int(1);
-    xo_stmt s[4] = {{good, &one, 0}, {good, &one, 1}, {bad, &one, 2}, {good, &one, 3}};
+    xo_stmt s[4] = {{good, &one, 0, 0}, {good, &one, 1, 0}, {bad, &one, 2, 0}, {good, &one, 3, 0}};
     size_t failed;
     int i;
     sql("CREATE TABLE t (a int)");
@@ -236,7 +236,7 @@ static void class_of_commit(const char *text, xonce_status status, xo_sql_class 
 {
     xo_conn *a = open_conn();
     xo_sql *s = make(text);
-    xo_stmt st = {s, NULL, 0};
+    xo_stmt st = {s, NULL, 0, 0};
     size_t failed = 99;
     ok(d->begin(a));
     fails(d->commit(a, &st, 1, &failed), status, cls);
@@ -276,7 +276,7 @@ START_TEST(copy_does_not_hang)
     for (i = 0; i < 2; i++) {
         xo_conn *a = open_conn();
         xo_sql *s = make(texts[i]);
-        xo_stmt st = {s, NULL, 0};
+        xo_stmt st = {s, NULL, 0, 0};
         ok(d->begin(a));
         fails(d->run(a, &st, 1, &failed), XONCE_E_SQL, XO_SQL_SETUP);
         ck_assert(a->lost && failed == 0);
@@ -304,7 +304,7 @@ START_TEST(a_big_queue_does_not_block)
     size_t failed, i;
     memset(body, 'x', BIG);
     for (i = 0; i < N; i++)
-        all[i] = (xo_stmt){s, &v, i};
+        all[i] = (xo_stmt){s, &v, i, 0};
     ok(d->begin(a));
     ok(d->run(a, all, N, &failed)); /* 16 MB up, 32 MB down */
     ok(d->commit(a, all, N, &failed));
@@ -326,7 +326,7 @@ START_TEST(prepared_statements_are_bounded)
     for (i = 0; i < KINDS; i++) {
         (void)snprintf(text, sizeof(text), "SELECT %zu", i);
         all[i] = make(text);
-        s[i] = (xo_stmt){all[i], NULL, i};
+        s[i] = (xo_stmt){all[i], NULL, i, 0};
     }
     ok(d->begin(a));
     ok(d->run(a, s, KINDS, &failed));
@@ -346,7 +346,7 @@ START_TEST(vanished_prepared_statements_are_made_again)
 {
     xo_conn *a = open_conn();
     xo_sql *s = make("SELECT * FROM t"), *gone = make("EXECUTE nothing_of_that_name");
-    xo_stmt st = {s, NULL, 0}, other = {gone, NULL, 0};
+    xo_stmt st = {s, NULL, 0, 0}, other = {gone, NULL, 0, 0};
     size_t failed;
     int i;
     sql("CREATE TABLE t (a int)");
@@ -438,7 +438,7 @@ static void escape(const char *text, int seen_at_once, xonce_status late)
 {
     xo_conn *a = open_conn();
     xo_sql *ins = make("INSERT INTO t VALUES (1)");
-    xo_stmt s = {ins, NULL, 0};
+    xo_stmt s = {ins, NULL, 0, 0};
     size_t failed = 0;
     int fresh;
     sql("DELETE FROM t");
@@ -540,8 +540,8 @@ START_TEST(savepoints_and_the_guard_go_together)
     xo_sql *ins = make("INSERT INTO t VALUES ($1)"), *bad = make("INSERT INTO t SELECT 1 / 0"),
            *ddl = make("CREATE TABLE made (a int)");
     xonce_value v[3] = {xonce_int(1), xonce_int(2), xonce_int(3)};
-    xo_stmt one = {ins, &v[0], 0}, two = {ins, &v[1], 1}, wrong = {bad, NULL, 1}, three = {ins, &v[2], 2},
-            other = {ddl, NULL, 2};
+    xo_stmt one = {ins, &v[0], 0, 0}, two = {ins, &v[1], 1, 0}, wrong = {bad, NULL, 1, 0}, three = {ins, &v[2], 2, 0},
+            other = {ddl, NULL, 2, 0};
     size_t failed;
     sql("CREATE TABLE t (a int)");
     ok(d->begin(a));

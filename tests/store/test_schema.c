@@ -320,7 +320,7 @@ START_TEST(an_older_database_gets_the_new_tables)
     ck_assert_int_eq(mended, 2);
     look(&k);
     ck_assert_msg(!strstr(k.text, "missing"), "%s", k.text);
-    sql("INSERT INTO xonce_settled VALUES ('g', 't', 'b', 0, 0, '*', 1, 2, 3, 4, 5)");
+    sql("INSERT INTO xonce_settled VALUES ('g', 't', 'b', 0, 0, '*', 1, 2, 3, 4, 5, NULL)");
     sql("DROP TABLE xonce_store");
     ck_assert_int_eq(xonce_store_upgrade(s), XONCE_OK);
     ck_assert_int_eq(xonce_store_upgrade(s), XONCE_OK);
@@ -360,10 +360,10 @@ START_TEST(watermark_moves_forward_only)
     start_with_tables(_i);
     ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NONE), XONCE_OK);
     ck_assert_int_eq(number("SELECT watermark_ms FROM xonce_watermark WHERE consumer_group = 'g'"), 0);
-    ck_assert_int_lt(llabs(number("SELECT updated_ms FROM xonce_watermark") - xo_now_ms()), 10000);
+    ck_assert_int_lt(llabs(number("SELECT updated_ms FROM xonce_watermark") - xo_now_ms()), 60000);
     ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NOW), XONCE_OK);
     int64_t w = number("SELECT watermark_ms FROM xonce_watermark");
-    ck_assert_int_lt(llabs(w - xo_now_ms()), 10000);
+    ck_assert_int_lt(llabs(w - xo_now_ms()), 60000);
     sql("UPDATE xonce_watermark SET updated_ms = 7");
     ck_assert_int_eq(xo_watermark_heartbeat(s, XO_MARK_NONE), XONCE_OK);
     ck_assert_int_eq(number("SELECT watermark_ms FROM xonce_watermark"), w);
@@ -576,7 +576,7 @@ START_TEST(one_connection_for_all)
     for (int i = 0; i < 2; i++)
         ck_assert_int_eq(pthread_create(&t[i], NULL, busy_thread, s), 0);
     int64_t n = -1, all = 0, begun = xo_mono_ms();
-    while (all < 4000 && xo_mono_ms() - begun < 10000) {
+    while (all < 4000 && xo_mono_ms() - begun < 60000) {
         ck_assert_msg(xonce_store_prune(s, 4 * DAY, 1000, &n) == XONCE_OK, "%s", xonce_error_last()->text);
         all += n;
     }

@@ -95,6 +95,33 @@ START_TEST(values_are_parsed_and_bounded)
 }
 END_TEST
 
+static int open_at(int hour, int minute)
+{
+    return xo_window_open(xo_config_int(cfg, "prune.window"), ((INT64_C(20000) * 24 + hour) * 60 + minute) * 60000 + 59999);
+}
+
+START_TEST(a_window_is_two_times_of_day)
+{
+    static const char *const bad[] = {"", "always", "1:30-05:00", "01:30", "01:30-", "01:30-05:00x", "01:30-05:60", "24:00-01:00", "00:00-24:01", "01:30/05:00", "01:30 - 05:00", "-1:30-05:00", "0x:30-05:00"};
+    ck_assert(open_at(12, 0)); /* unset */
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_int_eq(xonce_config_set(cfg, "prune.window", bad[i]), XONCE_E_INVALID);
+    }
+    ck_assert_int_eq(xonce_config_set(cfg, "prune.window", "1-5"), XONCE_E_INVALID);
+    ck_assert_str_eq(xonce_error_last()->text, "prune.window: \"1-5\" is no window; write two times of day in UTC, as 01:30-05:00 or 22:00-04:00");
+    ck_assert_int_eq(xonce_config_set(cfg, "prune.window", "05:00-05:00"), XONCE_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(xonce_error_last()->text, "is empty"));
+    ck_assert_int_eq(xonce_config_set(cfg, "prune.window", "01:30-05:00"), XONCE_OK);
+    ck_assert(!open_at(1, 29) && open_at(1, 30) && open_at(4, 59) && !open_at(5, 0) && !open_at(0, 0));
+    ck_assert_int_eq(xonce_config_set(cfg, "prune.window", "22:00-04:00"), XONCE_OK);
+    ck_assert(open_at(22, 0) && open_at(23, 59) && open_at(0, 0) && open_at(3, 59) && !open_at(4, 0) && !open_at(21, 59));
+    ck_assert_int_eq(xonce_config_set(cfg, "prune.window", "00:00-24:00"), XONCE_OK);
+    ck_assert(open_at(0, 0) && open_at(23, 59));
+    ck_assert_int_eq(xonce_config_set(cfg, "prune.window", "00:00-00:01"), XONCE_OK);
+    ck_assert(open_at(0, 0) && !open_at(0, 1) && !open_at(23, 59));
+}
+END_TEST
+
 START_TEST(java_names_have_their_own_units)
 {
     ck_assert_int_eq(xonce_config_set(cfg, "ConsumeThreadNums", "20"), XONCE_OK);
@@ -175,6 +202,7 @@ int main(void)
     tcase_add_test(c, defaults_hold_without_a_configuration);
     tcase_add_test(c, values_are_parsed_and_bounded);
     tcase_add_test(c, java_names_have_their_own_units);
+    tcase_add_test(c, a_window_is_two_times_of_day);
     tcase_add_test(c, unknown_keys_get_a_suggestion);
     tcase_add_test(c, files_are_read_whole_or_not_at_all);
     tcase_add_test(c, copies_are_deep);

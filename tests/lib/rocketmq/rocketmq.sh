@@ -265,12 +265,16 @@ start_java() {
     start "$name" "${ROCKETMQ_JVM[@]}"
 }
 
-# rocketmq_admin COMMAND...: mqadmin; fails when it printed an error (its exit status does not tell)
+# rocketmq_admin COMMAND...: mqadmin; fails when it printed an error (its exit status does not tell). What nobody answered in time, on a machine that is busy, is asked again.
 rocketmq_admin() {
-    local out command=$1
+    local out try command=$1
     shift
     rocketmq_jvm "$rocketmq_server" org.apache.rocketmq.tools.command.MQAdminStartup "$command" -n "$NS" "$@"
-    out=$(ROCKETMQ_HOME=$ROCKETMQ_DIR/namesrv/base timeout 120 "${ROCKETMQ_JVM[@]}" 2>&1 </dev/null)
+    for try in 1 2 3 4 5; do
+        out=$(ROCKETMQ_HOME=$ROCKETMQ_DIR/namesrv/base timeout 120 "${ROCKETMQ_JVM[@]}" 2>&1 </dev/null)
+        [[ $out == *RemotingTimeoutException* || $out == *RemotingConnectException* || $out == *RemotingSendRequestException* || $out == *RemotingTooMuchRequestException* ]] || break
+        [ "$try" = 5 ] || tap_pause 1
+    done
     printf '%s\n' "$out"
     [[ $out != *Exception* && $out != *"The sub command"* ]]
 }
