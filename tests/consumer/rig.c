@@ -67,7 +67,7 @@ void rig_close(rig *r)
 
 int wait_until(int (*fn)(void *arg), void *arg)
 {
-    int64_t end = xo_mono_ms() + 20000;
+    int64_t end = xo_mono_ms() + 60000;
     while (!fn(arg)) {
         if (xo_mono_ms() > end) {
             return 0;
@@ -367,11 +367,30 @@ void broker_free(broker *b)
     pthread_cond_destroy(&b->changed);
 }
 
+size_t broker_get(broker *b, const size_t *what)
+{
+    pthread_mutex_lock(&b->lock);
+    size_t v = *what;
+    pthread_mutex_unlock(&b->lock);
+    return v;
+}
+
+void broker_invisible(broker *b, int64_t ms)
+{
+    pthread_mutex_lock(&b->lock);
+    b->invisible = ms;
+    pthread_mutex_unlock(&b->lock);
+}
+
 int broker_is_done(void *arg)
 {
     broker *b = arg;
     int done = 1;
     pthread_mutex_lock(&b->lock);
+    b->waited_from = b->waited_from ? b->waited_from : xo_mono_ms();
+    if (b->invisible && b->invisible < 3000 && xo_mono_ms() - b->waited_from > 10000) {
+        b->invisible = 3000;
+    }
     for (size_t i = 0; done && i < b->n; i++) {
         done = b->all[i].acked;
     }

@@ -21,7 +21,7 @@ void rig_close(rig *r);
 int64_t rig_int(const rig *r, const char *sql); /* the first column of the first row, by a connection of its own */
 void rig_sql(const rig *r, const char *sql);
 
-/* Waits until fn(arg) is not 0, at most 20 s. */
+/* Waits until fn(arg) is not 0, at most 60 s. */
 int wait_until(int (*fn)(void *arg), void *arg);
 #define WAIT_FOR(fn, arg) ck_assert_msg(wait_until(fn, arg), "waited too long for " #fn)
 
@@ -48,7 +48,8 @@ typedef struct {
     pthread_cond_t changed;
     stock *all;
     size_t n, cap;
-    int64_t invisible;       /* 0 = for ever */
+    int64_t invisible;       /* 0 = for ever; longer when all has not been acknowledged after 10 s of waiting: a slow machine must get through */
+    int64_t waited_from;     /* broker_is_done was asked first, 0 = not yet */
     int lanes;               /* hold back a lane while earlier messages of it are out */
     int duplicates;          /* percent of hand-outs that come again at once */
     int lose_acks;           /* percent */
@@ -64,5 +65,7 @@ typedef struct {
 void broker_init(broker *b);
 void broker_add(broker *b, const char *topic, int n, int lanes, size_t body); /* ids m0, m1...; lanes 0: none */
 void broker_free(broker *b);
+size_t broker_get(broker *b, const size_t *what);    /* one of its numbers, under its lock */
+void broker_invisible(broker *b, int64_t ms);         /* from now on */
 int broker_is_done(void *broker);  /* all acknowledged */
 #endif

@@ -83,13 +83,14 @@ static const char *taken(void)
 /* The first `done` are acknowledged, the next failed. */
 static void give_back(size_t done, int failed, int down)
 {
-    xo_list acks = {0};
+    xo_list acks = {0}, nacks = {0};
     for (size_t i = 0; i < W.n; i++) {
         fates[i] = i < done ? XO_FATE_ACK : XO_FATE_NACK;
         items[i].failed_run = i == done && failed;
     }
-    xo_lane_return(&C, &W, &acks, down);
+    xo_lane_return(&C, &W, &acks, &nacks, down);
     ck_assert_uint_eq(acks.n, done);
+    ck_assert_uint_eq(nacks.n, 0);
     free_list(&acks);
 }
 

@@ -104,7 +104,7 @@ static void start(void)
 
 static void stop(void)
 {
-    ck_assert_msg(xonce_consumer_stop(C, 20000) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_msg(xonce_consumer_stop(C, 50000) == XONCE_OK, "%s", xonce_error_last()->text);
 }
 
 static void finish(void)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What `make check-all` does: the fast tests, then side by side (two lanes) the same on real databases with crashes and interoperability, and builds
-# with sanitizers and valgrind. The last line of the output sums up every TAP result. Usage: check-all.sh SRCDIR BUILDDIR
+# What `make check-all` does: the fast tests, then side by side (three lanes) the same on real databases with crashes and interoperability, a build with
+# the sanitizers of addresses and undefined behaviour and valgrind, and one with that of threads. The last line of the output sums up every TAP result. Usage: check-all.sh SRCDIR BUILDDIR
 set -u
 src=$1
 build=$2
@@ -13,7 +13,25 @@ mkdir -p "$mine"
 # make's own jobs and variables are not for the makes that are started here
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-# step NAME COMMAND...: its output goes to check-all/NAME.log. A failed step counts as one more failed test: a later step that runs the same test again must not hide it.
+# Why a step failed, in at most 40 lines: errors of the compiler, and of each test that failed what it said itself; else the end of the step's log.
+why() {
+    local log=$1 dir=$2 test failed n=0 each
+    failed=$(sed -nE 's/^(FAIL|ERROR): ([^ ]+).*/\2/p' "$log" | sort -u)
+    for test in $failed; do n=$((n + 1)); done
+    each=$((n > 0 ? 38 / n - 1 : 0))
+    {
+        grep -E ': (fatal )?error: ' "$log" | grep -vE '^(PASS|SKIP|FAIL|ERROR): ' | head -n 10
+        for test in $failed; do
+            printf '%s:\n' "$test"
+            grep -E '^(not ok |# |Bail out|    #[0-9]|SUMMARY: )|^==[0-9]+==ERROR|runtime error: |WARNING: ThreadSanitizer' "$dir/${test%.sh}.log" | head -n $((each > 2 ? each : 2))
+        done
+        [ "$n" -gt 0 ] || grep -v ' is up to date\.$' "$log" | tail -n 20
+    } 2>&1 | cut -c1-500 | head -n 40
+}
+
+# step NAME COMMAND...: its output goes to check-all/NAME.log; its tests are in the build $where (of its caller). A failed step counts as one more failed test: a later step
+# that runs the same test again must not hide it.
+where=$build
 step() {
     local name=$1 began=$SECONDS
     shift
@@ -21,18 +39,32 @@ step() {
         printf '%5ds  %s\n' $((SECONDS - began)) "$name"
     else
         printf ':test-result: FAIL %s\n' "$name" >"$mine/$name.trs"
-        printf '%5ds  %s FAILED: %s\n' $((SECONDS - began)) "$name" "$mine/$name.log"
-        grep -E '^(FAIL|ERROR): |error: ' "$mine/$name.log" | head -n 20
-        tail -n 12 "$mine/$name.log"
+        printf '%5ds  %s FAILED: %s\n%s\n' $((SECONDS - began)) "$name" "$mine/$name.log" "$(why "$mine/$name.log" "$where")"
         return 1
     fi
 }
 
-# tests DIR LIST: `make check` of some tests in a build; scripts and programs by automake's own rules
-tests() { "$MAKE" -C "$1" -k check TESTS="$2"; }
-tests_with_servers() { "$with_servers" "$MAKE" -C "$1" -k check TESTS="$2"; }
+# tests NAME DIR [OPTION...] TESTS=LIST: a step that is `make check` of some tests in a build; scripts and programs by automake's own rules. Each has a summary of
+# its own, as several run in one build at a time.
+tests() {
+    local name=$1 where=$2
+    shift 2
+    step "$name" "$MAKE" -C "$where" -k check TEST_SUITE_LOG="suite-$name.log" "$@"
+}
 
-# sanitized NAME SANITIZERS LIST: a build of its own, and its tests: side by side, as most of them wait, but for those that share the databases
+# databases NAME DIR LIST: tests that need the databases, one after the other, as each empties its own; in two halves side by side, with servers for each
+databases() {
+    local name=$1 where=$2 test some="" others="" half
+    for test in $3; do
+        case $test in *postgres* | *plain*) some+=" $test" ;; *) others+=" $test" ;; esac
+    done
+    [ -z "$some" ] || step "$name-1" "$with_servers" "$MAKE" -C "$where" -k check TEST_SUITE_LOG="suite-$name-1.log" TESTS="$some" &
+    half=$!
+    [ -z "$others" ] || step "$name-2" "$with_servers" "$MAKE" -C "$where" -k check TEST_SUITE_LOG="suite-$name-2.log" TESTS="$others"
+    wait "$half"
+}
+
+# sanitized NAME SANITIZERS LIST: a build of its own, and its tests: side by side, as most of them wait, but for those that need the databases
 sanitized() {
     local name=$1 dir=$build/$1 which=$2 list=$3
     mkdir -p "$dir"
@@ -42,27 +74,31 @@ sanitized() {
     for test in $list; do
         case " $SERVER_TESTS " in *" $test "*) shared+=" $test" ;; *) others+=" $test" ;; esac
     done
-    [ -z "$others" ] || step "$name-tests" "$MAKE" -C "$dir" -j4 -k check TESTS="$others"
-    [ -z "$shared" ] || step "$name-databases" tests_with_servers "$dir" "$shared"
+    [ -z "$others" ] || tests "$name-tests" "$dir" -j4 TESTS="$others"
+    [ -z "$shared" ] || databases "$name-databases" "$dir" "$shared"
 }
 
 lane_databases() {
-    [ -z "$SERVER_TESTS" ] || step databases tests_with_servers "$build" "$SERVER_TESTS"
-    [ -z "$CRASH_TESTS" ] || step crash tests "$build" "$CRASH_TESTS"
-    [ -z "$INTEROP_TESTS" ] || step interop "$MAKE" -C "$build" -j2 -k check TESTS="$INTEROP_TESTS" # these mostly wait
+    [ -z "$SERVER_TESTS" ] || databases databases "$build" "$SERVER_TESTS"
+    [ -z "$CRASH_TESTS" ] || tests crash "$build" TESTS="$CRASH_TESTS"
+    [ -z "$INTEROP_TESTS" ] || tests interop "$build" -j2 TESTS="$INTEROP_TESTS" # these mostly wait
 }
 
-lane_instruments() {
-    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
-    [ -z "$SANITIZER_TESTS" ] || sanitized asan address,undefined "$SANITIZER_TESTS"
-    [ -z "$THREAD_TESTS" ] || sanitized tsan thread "$THREAD_TESTS"
-    unset ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
-    [ -z "$VALGRIND_TESTS" ] || step valgrind "$with_servers" "$MAKE" -C "$build" -k check TESTS=tests/lib/valgrind.sh VALGRIND_TESTS="$VALGRIND_TESTS"
+lane_addresses() {
+    [ -z "$SANITIZER_TESTS" ] || ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 sanitized asan address,undefined "$SANITIZER_TESTS"
+    [ -z "$VALGRIND_TESTS" ] ||
+        step valgrind "$with_servers" "$MAKE" -C "$build" -k check TEST_SUITE_LOG=suite-valgrind.log TESTS=tests/lib/valgrind.sh VALGRIND_TESTS="$VALGRIND_TESTS"
 }
 
-step check "$MAKE" -C "$build" -j"$JOBS" -k check
-lane_instruments &
-instruments=$!
+lane_threads() {
+    [ -z "$THREAD_TESTS" ] || TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1 sanitized tsan thread "$THREAD_TESTS"
+}
+
+tests check "$build" -j$((JOBS * 2)) # most of the time is waiting here too
+lane_addresses &
+addresses=$!
+lane_threads &
+threads=$!
 # ends every process below this one, the innermost first, so that with-servers.sh can stop its servers
 end_all() {
     local child
@@ -73,5 +109,5 @@ end_all() {
 }
 trap 'trap "" INT TERM HUP; end_all $$; wait; exit 143' INT TERM HUP
 lane_databases
-wait "$instruments"
+wait "$addresses" "$threads"
 "$BASH" "$src/tests/lib/summary.sh" "$build"

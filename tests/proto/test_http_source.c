@@ -154,7 +154,7 @@ static xo_source_counts counts(xonce_source *s)
 static int drain(xonce_source *s, int n, int *errors)
 {
     int got = 0;
-    int64_t deadline = xo_mono_ms() + 30000;
+    int64_t deadline = xo_mono_ms() + 60000;
     while (got < n && xo_mono_ms() < deadline) {
         xonce_message *list;
         xonce_status st = s->ops->poll(s, 32, 200, &list);
@@ -200,7 +200,7 @@ START_TEST(all_once)
     ck_assert_int_eq(s->keep_floor_ms, 24 * 3600 * 1000);
     ck_assert_int_eq(s->max_attempts, 280);
     ck_assert_int_eq(drain(s, MANY, NULL), MANY);
-    ck_assert_int_eq(s->ops->stop(s, 5000), XONCE_OK);
+    ck_assert_int_eq(s->ops->stop(s, 60000), XONCE_OK);
     xo_source_counts c = counts(s);
     ck_assert_uint_eq(c.acked, MANY);
     ck_assert_uint_eq(c.ack_failed, 0);
@@ -234,7 +234,7 @@ START_TEST(fields)
     ck_assert_int_eq(s->ops->start(s), XONCE_OK);
     ck_assert_int_eq(s->ops->subscribe(s, "GID_t", "other", "", 0), XONCE_E_INVALID);
     xonce_message *m = NULL;
-    for (int64_t deadline = xo_mono_ms() + 10000; !m && xo_mono_ms() < deadline;)
+    for (int64_t deadline = xo_mono_ms() + 60000; !m && xo_mono_ms() < deadline;)
         ck_assert_int_eq(s->ops->poll(s, 1, 200, &m), XONCE_OK);
     ck_assert_ptr_nonnull(m);
     ck_assert_str_eq(xonce_message_id(m), "ID0");
@@ -244,13 +244,13 @@ START_TEST(fields)
     ck_assert_int_eq(m->ordered, 1);
     ck_assert_int_eq(m->queue, -1);
     ck_assert_str_eq(m->broker, "");
-    ck_assert_int_le(xo_boot_ms() - m->polled_boot, 10000);
-    ck_assert_int_gt(m->expires_mono, xo_mono_ms() + 280000);
+    ck_assert_int_le(xo_boot_ms() - m->polled_boot, 60000);
+    ck_assert_int_gt(m->expires_mono, xo_mono_ms() + 240000);
     ck_assert_int_le(m->expires_mono, xo_mono_ms() + 301000);
     ck_assert_int_eq(s->ops->caught_up(s), 0); /* it is out */
     s->ops->nack(s, m, 0);
     int caught = 0;
-    for (int64_t deadline = xo_mono_ms() + 10000; !caught && xo_mono_ms() < deadline;) {
+    for (int64_t deadline = xo_mono_ms() + 60000; !caught && xo_mono_ms() < deadline;) {
         ck_assert_int_eq(s->ops->poll(s, 1, 100, &m), XONCE_OK);
         caught = s->ops->caught_up(s);
     }
@@ -274,7 +274,7 @@ START_TEST(failed_acks)
     xonce_source *s = started(f.uri, "");
     int errors = 0;
     ck_assert_int_eq(drain(s, 40, &errors), 40);
-    ck_assert_int_eq(s->ops->stop(s, 10000), XONCE_OK);
+    ck_assert_int_eq(s->ops->stop(s, 60000), XONCE_OK);
     xo_source_counts c = counts(s);
     ck_assert_uint_eq(c.acked, 39);
     ck_assert_uint_eq(c.ack_failed, 1);
@@ -296,7 +296,8 @@ START_TEST(memory_is_bounded)
     xonce_message *held[100], *list;
     int got = 0;
     /* take all there is without acknowledging: the source must stop asking */
-    for (int64_t idle = xo_mono_ms() + 1000; xo_mono_ms() < idle && got < 100;) {
+    int64_t deadline = xo_mono_ms() + 60000;
+    for (int64_t idle = xo_mono_ms() + 1000; got < 100 && xo_mono_ms() < (got > 80 ? idle : deadline);) {
         ck_assert_int_eq(s->ops->poll(s, 1, 100, &list), XONCE_OK);
         if (list) {
             held[got++] = list;
@@ -308,7 +309,7 @@ START_TEST(memory_is_bounded)
     for (int i = 0; i < got; i++)
         s->ops->ack(s, held[i]);
     ck_assert_int_eq(drain(s, MANY - got, NULL), MANY - got);
-    ck_assert_int_eq(s->ops->stop(s, 5000), XONCE_OK);
+    ck_assert_int_eq(s->ops->stop(s, 60000), XONCE_OK);
     s->ops->close(s);
     fake_stop(&f);
     ck_assert_int_le(q.most_out, 100);
@@ -324,9 +325,9 @@ START_TEST(expired_in_the_buffer)
     q.life_ms = 300;
     fake_start(&f, as_queue, &q);
     xonce_source *s = started(f.uri, "");
-    for (int64_t deadline = xo_mono_ms() + 10000; counts(s).buffered < 10 && xo_mono_ms() < deadline;)
+    for (int64_t deadline = xo_mono_ms() + 60000; counts(s).buffered < 10 && xo_mono_ms() < deadline;)
         xo_pause_ms(5);
-    xo_pause_ms(350); /* their time goes by */
+    xo_pause_ms(350); /* longer than they are out */
     xonce_message *list;
     ck_assert_int_eq(s->ops->poll(s, 32, 0, &list), XONCE_OK);
     ck_assert_ptr_null(list);
@@ -355,7 +356,7 @@ START_TEST(wake_and_stop)
     fake_start(&f, as_queue, &q);
     xonce_source *s = started(f.uri, "http.wait=30s");
     xonce_message *list, *first = NULL;
-    for (int64_t deadline = xo_mono_ms() + 10000; !first && xo_mono_ms() < deadline;)
+    for (int64_t deadline = xo_mono_ms() + 60000; !first && xo_mono_ms() < deadline;)
         ck_assert_int_eq(s->ops->poll(s, 1, 200, &first), XONCE_OK);
     ck_assert_ptr_nonnull(first);
     ck_assert_int_eq(s->ops->poll(s, 32, 200, &list), XONCE_OK);
@@ -363,13 +364,13 @@ START_TEST(wake_and_stop)
     pthread_t t;
     pthread_create(&t, NULL, wake_soon, s);
     int64_t begun = xo_mono_ms();
-    ck_assert_int_eq(s->ops->poll(s, 32, 20000, &list), XONCE_OK);
-    ck_assert_int_lt(xo_mono_ms() - begun, 10000);
+    ck_assert_int_eq(s->ops->poll(s, 32, 60000, &list), XONCE_OK);
+    ck_assert_int_lt(xo_mono_ms() - begun, 50000);
     ck_assert_ptr_null(list);
     pthread_join(t, NULL);
     begun = xo_mono_ms();
     ck_assert_int_eq(s->ops->stop(s, 200), XONCE_E_TIMEOUT); /* the endpoint does not answer acks */
-    ck_assert_int_lt(xo_mono_ms() - begun, 5000);
+    ck_assert_int_lt(xo_mono_ms() - begun, 20000);
     s->ops->ack(s, first); /* still allowed */
     ck_assert_int_eq(s->ops->poll(s, 32, 20000, &list), XONCE_E_CLOSED);
     s->ops->close(s);
@@ -434,14 +435,14 @@ START_TEST(passing_trouble)
         queue_init(&w.q, 20);
         fake_start(&f, as_wrong, &w);
         xonce_source *s = started(f.uri, "http.polls=1");
-        ck_assert_msg(first_error(s, 10000) != XONCE_OK, "case %zu", i);
+        ck_assert_msg(first_error(s, 60000) != XONCE_OK, "case %zu", i);
         ck_assert_msg(xonce_error_last()->again == 1, "case %zu: %s", i, xonce_error_last()->text);
         ck_assert_msg(!t[i].word || says(t[i].word), "case %zu: %s", i, xonce_error_last()->text);
         ck_assert_msg(!strpbrk(xonce_error_last()->text, "\r\n\x1b"), "case %zu: %s", i, xonce_error_last()->text);
         int errors = 0;
         ck_assert_int_eq(drain(s, 20, &errors), 20);
         ck_assert_int_le(errors, 3);
-        ck_assert_int_eq(s->ops->stop(s, 5000), XONCE_OK);
+        ck_assert_int_eq(s->ops->stop(s, 60000), XONCE_OK);
         s->ops->close(s);
         fake_stop(&f);
         ck_assert_int_eq(w.q.acked, 20);
@@ -458,11 +459,11 @@ START_TEST(empty_list)
     fake_start(&f, as_wrong, &w);
     xonce_source *s = started(f.uri, "http.polls=1");
     xonce_message *list;
-    int64_t until = xo_mono_ms() + 500;
-    while (xo_mono_ms() < until)
+    int64_t begun = xo_mono_ms(), took = 0;
+    for (; took < 500 || (counts(s).polls <= 2 && took < 60000); took = xo_mono_ms() - begun)
         ck_assert_int_eq(s->ops->poll(s, 32, 50, &list), XONCE_OK);
     ck_assert_uint_gt(counts(s).polls, 2);
-    ck_assert_uint_lt(counts(s).polls, 20);
+    ck_assert_uint_lt(counts(s).polls, (uint64_t)took / 25);
     ck_assert_int_eq(s->ops->caught_up(s), 1);
     s->ops->close(s);
     fake_stop(&f);
@@ -487,7 +488,7 @@ START_TEST(lasting_trouble)
         wrong w = {NULL, t[i].status, t[i].code, NULL, FAKE_KEEP, -1, {0}};
         fake_start(&f, as_wrong, &w);
         xonce_source *s = started(f.uri, "");
-        ck_assert_msg(first_error(s, 10000) == t[i].st, "case %zu: %s", i, xonce_error_last()->text);
+        ck_assert_msg(first_error(s, 60000) == t[i].st, "case %zu: %s", i, xonce_error_last()->text);
         ck_assert_int_eq(xonce_error_last()->again, 0);
         ck_assert_msg(says(t[i].word) && says(t[i].code), "case %zu: %s", i, xonce_error_last()->text);
         ck_assert(!says(FAKE_SECRET));
@@ -507,7 +508,7 @@ START_TEST(clock_off)
     wrong w = {NULL, "408 Request Timeout", "TimeExpired", date, FAKE_KEEP, -1, {0}};
     fake_start(&f, as_wrong, &w);
     xonce_source *s = started(f.uri, "");
-    ck_assert_int_eq(first_error(s, 10000), XONCE_E_AUTH);
+    ck_assert_int_eq(first_error(s, 60000), XONCE_E_AUTH);
     ck_assert_int_eq(xonce_error_last()->again, 0);
     ck_assert_msg(says("behind the server's") && (says("1199 s") || says("1200 s") || says("1198 s")), "%s",
                   xonce_error_last()->text);
@@ -522,7 +523,7 @@ START_TEST(never_answers)
     wrong w = {"", NULL, NULL, NULL, FAKE_HANG, -1, {0}};
     fake_start(&f, as_wrong, &w);
     xonce_source *s = started(f.uri, "http.wait=0 http.timeout=1s");
-    ck_assert_int_eq(first_error(s, 10000), XONCE_E_TIMEOUT);
+    ck_assert_int_eq(first_error(s, 60000), XONCE_E_TIMEOUT);
     ck_assert_int_eq(xonce_error_last()->again, 1);
     ck_assert(says("no complete answer in time"));
     s->ops->close(s);
@@ -536,12 +537,12 @@ START_TEST(nobody_there)
     fake_start(&f, as_wrong, NULL);
     fake_stop(&f); /* its port is free now */
     xonce_source *s = started(f.uri, "");
-    ck_assert_int_eq(first_error(s, 10000), XONCE_E_CONNECT);
+    ck_assert_int_eq(first_error(s, 60000), XONCE_E_CONNECT);
     ck_assert_int_eq(xonce_error_last()->again, 1);
     ck_assert_msg(says("cannot connect") && says("127.0.0.1"), "%s", xonce_error_last()->text);
     /* errors come at most once a second, with their number */
     int64_t begun = xo_mono_ms();
-    ck_assert_int_eq(first_error(s, 10000), XONCE_E_CONNECT);
+    ck_assert_int_eq(first_error(s, 60000), XONCE_E_CONNECT);
     ck_assert_int_ge(xo_mono_ms() - begun, 800);
     ck_assert_msg(says("requests failed"), "%s", xonce_error_last()->text);
     s->ops->close(s);

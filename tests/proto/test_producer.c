@@ -355,7 +355,7 @@ START_TEST(transactions)
     ck_assert(says("plain"));
     int64_t begun = xo_mono_ms();
     xonce_producer_close(p); /* ends the poll in flight */
-    ck_assert_int_lt(xo_mono_ms() - begun, 5000);
+    ck_assert_int_lt(xo_mono_ms() - begun, 9000); /* it would last 10 s */
     fake_stop(&f);
     xonce_message_free(m);
 }
@@ -379,7 +379,7 @@ START_TEST(half_messages_are_checked)
         xonce_producer *p = open_producer(f.uri);
         ck_assert_int_eq(xonce_producer_on_check(p, "orders", "GID_p", checks, &state), XONCE_OK);
         int ends = 0;
-        for (int64_t deadline = xo_mono_ms() + 20000; xo_mono_ms() < deadline;) {
+        for (int64_t deadline = xo_mono_ms() + 60000; xo_mono_ms() < deadline;) {
             pthread_mutex_lock(&f.lock);
             ends = b.ends;
             pthread_mutex_unlock(&f.lock);

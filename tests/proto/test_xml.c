@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static xonce_status read_send(xo_xml_send *s, const char *doc)
 {
@@ -178,7 +179,7 @@ START_TEST(huge)
 {
     xo_xml_send s;
     size_t n;
-    int64_t begun = xo_mono_ms();
+    clock_t begun = clock();
     /* 20 MB of text, of references, of CDATA sections: more than libxml2 takes by default */
     char *d = repeat("<Message><MessageBody>", "0123456789", 2000000, "</MessageBody></Message>", &n);
     ck_assert_msg(xo_xml_read_send(&s, d, n) == XONCE_OK, "%s", xonce_error_last()->text);
@@ -226,7 +227,7 @@ START_TEST(huge)
     ck_assert_int_eq(xo_xml_read_send(&s, d, n), XONCE_E_INVALID);
     ck_assert(says("tag is longer"));
     free(d);
-    ck_assert_int_lt(xo_mono_ms() - begun, 60000);
+    ck_assert_int_lt((clock() - begun) / CLOCKS_PER_SEC, 60); /* of the processor's time: nothing is quadratic */
 }
 END_TEST
 

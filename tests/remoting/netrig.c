@@ -66,7 +66,7 @@ xonce_status call_at(const char *address, const char *what, const char *body, in
 xonce_status call(const char *what)
 {
     xo_command a;
-    xonce_status st = call_at(p.address, what, NULL, 10000, &a);
+    xonce_status st = call_at(p.address, what, NULL, 60000, &a);
     xo_command_free(&a);
     return st;
 }

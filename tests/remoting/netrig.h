@@ -29,7 +29,7 @@ extern result results;
 void on_answer(xonce_status st, xo_command *answer, void *res);
 void send_one(const char *address, const char *what, int64_t timeout); /* ends in results */
 int within(atomic_int *n, int at_least, int64_t ms);
-#define WAIT_FOR(n, at_least) ck_assert(within(&(n), (at_least), 20000))
+#define WAIT_FOR(n, at_least) ck_assert(within(&(n), (at_least), 60000))
 
 int run_net_tests(const char *name, const TTest *const *tests, size_t n);
 #endif

@@ -1,4 +1,5 @@
 /* The in-process cluster against frames recorded from real ones: the same requests, the same answers. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "remoting/wirejson.h"
 #include "tests/remoting/broker.h"
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 static json_t *file;
+static mq *m;
+static int fd; /* a connection to its broker */
 
 static json_t *vector(const char *name)
 {
@@ -43,13 +46,13 @@ static void decode_vector(const char *name, xo_command *out)
 static int dial(const char *address)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)strtol(strchr(address, ':') + 1, NULL, 10))};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int s = socket(AF_INET, SOCK_STREAM, 0);
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ck_assert(fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof a));
-    return fd;
+    ck_assert(s >= 0 && !connect(s, (struct sockaddr *)&a, sizeof a));
+    return s;
 }
 
-static void send_command(int fd, xo_command *c)
+static void send_command(xo_command *c)
 {
     xo_buf b = {0};
     ck_assert_int_eq(xo_command_encode(c, &b), XONCE_OK);
@@ -58,7 +61,7 @@ static void send_command(int fd, xo_command *c)
     xo_command_free(c);
 }
 
-static void recv_command(int fd, xo_command *out)
+static void recv_command(xo_command *out)
 {
     unsigned char head[4];
     ck_assert_int_eq(recv(fd, head, 4, MSG_WAITALL), 4);
@@ -68,12 +71,12 @@ static void recv_command(int fd, xo_command *out)
     ck_assert_int_eq(xo_command_decode(out, frame, n), XONCE_OK);
 }
 
-static void ask(int fd, xo_command *c, xo_command *answer)
+static void ask(xo_command *c, xo_command *answer)
 {
     int32_t opaque = c->opaque = c->opaque + 1000;
-    send_command(fd, c);
+    send_command(c);
     for (;;) {
-        recv_command(fd, answer);
+        recv_command(answer);
         if (answer->flag & XO_FLAG_RESPONSE) {
             ck_assert_int_eq(answer->opaque, opaque);
             return;
@@ -198,7 +201,7 @@ static void compare(const char *name, xo_command *got, int body)
 }
 
 /* Sends the recorded request, with up to two fields changed, and compares the answer with the recorded one. */
-static void replay(int fd, const char *name, int body, const char *field, const char *value, const char *field2, const char *value2)
+static void replay(const char *name, int body, const char *field, const char *value, const char *field2, const char *value2)
 {
     xo_command c, got;
     char request[128];
@@ -208,70 +211,74 @@ static void replay(int fd, const char *name, int body, const char *field, const 
         xo_command_set(&c, field, value);
     if (field2)
         xo_command_set(&c, field2, value2);
-    ask(fd, &c, &got);
+    ask(&c, &got);
     compare(name, &got, body);
 }
-#define REPLAY(fd, name, body) replay(fd, name, body, NULL, NULL, NULL, NULL)
+#define REPLAY(name, body) replay(name, body, NULL, NULL, NULL, NULL)
 
 /* ---- the tests ---- */
 
-START_TEST(name_server)
+static void set_up(void)
 {
-    mq *m = mq_start(1);
-    int fd = dial(mq_address(m, MQ_NAME_SERVER));
-    mq_topic(m, 0, "rm_basic", 1);
-    REPLAY(fd, "route", JSON);
-    REPLAY(fd, "route_missing_topic", JSON);
-    REPLAY(fd, "binary_route", JSON);
+    m = mq_start(1);
+    fd = dial(mq_address(m, 0));
+}
+
+static void tear_down(void)
+{
     close(fd);
     mq_stop(m);
+}
+
+START_TEST(name_server)
+{
+    close(fd);
+    fd = dial(mq_address(m, MQ_NAME_SERVER));
+    mq_topic(m, 0, "rm_basic", 1);
+    REPLAY("route", JSON);
+    REPLAY("route_missing_topic", JSON);
+    REPLAY("binary_route", JSON);
 }
 END_TEST
 
 START_TEST(sends_and_pulls)
 {
-    mq *m = mq_start(1);
-    int fd = dial(mq_address(m, 0));
     mq_topic(m, 0, "rm_basic", 1);
     mq_topic(m, 0, "rm_other", 2);
-    REPLAY(fd, "heartbeat_consumer", JSON);
-    REPLAY(fd, "consumer_list", JSON);
-    REPLAY(fd, "query_offset", JSON);
-    REPLAY(fd, "send_v2", JSON);
-    REPLAY(fd, "send_v2_compressed_zlib", JSON);
-    REPLAY(fd, "send_v2_unicode", JSON);
-    replay(fd, "pull_found_3", RECORDS_AT, "subVersion", "1795385574968", NULL, NULL);
+    REPLAY("heartbeat_consumer", JSON);
+    REPLAY("consumer_list", JSON);
+    REPLAY("query_offset", JSON);
+    REPLAY("send_v2", JSON);
+    REPLAY("send_v2_compressed_zlib", JSON);
+    REPLAY("send_v2_unicode", JSON);
+    replay("pull_found_3", RECORDS_AT, "subVersion", "1795385574968", NULL, NULL);
     mq_put(m, 0, "rm_basic", 0, "TagA", "U4", "4");
-    REPLAY(fd, "pull_no_matched", RECORDS);
-    REPLAY(fd, "max_offset", JSON);
-    REPLAY(fd, "min_offset", JSON);
-    REPLAY(fd, "search_offset_lower", JSON);
-    REPLAY(fd, "earliest_store_time", JSON);
-    REPLAY(fd, "unsupported_code", JSON);
-    close(fd);
-    mq_stop(m);
+    REPLAY("pull_no_matched", RECORDS);
+    REPLAY("max_offset", JSON);
+    REPLAY("min_offset", JSON);
+    REPLAY("search_offset_lower", JSON);
+    REPLAY("earliest_store_time", JSON);
+    REPLAY("unsupported_code", JSON);
 }
 END_TEST
 
 /* Batch members carry two UNIQ_KEYs; their retry copies share the second, and know their origins. */
 START_TEST(batch_and_send_back)
 {
-    mq *m = mq_start(1);
-    int fd = dial(mq_address(m, 0));
     char offset[32];
     mq_topic(m, 0, "rm_other", 2);
-    REPLAY(fd, "send_batch", JSON);
-    REPLAY(fd, "batch_delivery_two_uniq_keys", RECORDS);
+    REPLAY("send_batch", JSON);
+    REPLAY("batch_delivery_two_uniq_keys", RECORDS);
     for (int i = 0; i < 3; i++) {
         snprintf(offset, sizeof offset, "%lld", (long long)mq_log_offset(m, 0, "rm_other", 1, i));
-        replay(fd, "send_back_first", JSON, "offset", offset, "group", "rm_pybg");
+        replay("send_back_first", JSON, "offset", offset, "group", "rm_pybg");
     }
     while (mq_delayed(m, 0))
-        usleep(1000);
+        xo_pause_ms(1);
     xo_command c, got, want;
     decode_vector("batch_retry_delivery.request", &c);
     decode_vector("batch_retry_delivery.response", &want);
-    ask(fd, &c, &got);
+    ask(&c, &got);
     same_fields(&want, &got);
     size_t at = 0, at_want = 0;
     xo_record r, w;
@@ -295,70 +302,58 @@ START_TEST(batch_and_send_back)
     ck_assert_int_eq(ids, 3);
     xo_command_free(&want);
     xo_command_free(&got);
-    close(fd);
-    mq_stop(m);
 }
 END_TEST
 
 START_TEST(pull_without_heartbeat_locks_and_views)
 {
-    mq *m = mq_start(1);
-    int fd = dial(mq_address(m, 0));
     mq_topic(m, 0, "rm_py", 2);
     mq_topic(m, 0, "rm_basic", 1);
     mq_topic(m, 0, "rm_order", 2);
-    REPLAY(fd, "pull_subscription_missing", JSON);
+    REPLAY("pull_subscription_missing", JSON);
     for (int i = 0; i < 4; i++)
         mq_put(m, 0, "rm_py", 0, "A", "U", "x");
-    REPLAY(fd, "pull_not_found", JSON);
-    REPLAY(fd, "topic_stats", JSON);
+    REPLAY("pull_not_found", JSON);
+    REPLAY("topic_stats", JSON);
     for (int i = 0; i < 4; i++)
         mq_put(m, 0, "rm_basic", 0, "A", "U", "x");
-    REPLAY(fd, "pull_offset_moved", JSON);
-    REPLAY(fd, "lock_batch", JSON);
+    REPLAY("pull_offset_moved", JSON);
+    REPLAY("lock_batch", JSON);
     char owner[128];
     ck_assert(mq_lock_owner(m, 0, "rm_cg_order", "rm_order", 1, owner, sizeof owner));
     ck_assert_str_eq(owner, "192.0.2.2@caprm_cg_order");
     mq_lock(m, 0, "rm_pypcg", "rm_py", 0, "another");
-    REPLAY(fd, "lock_refused", JSON);
-    REPLAY(fd, "unlock_batch", JSON);
+    REPLAY("lock_refused", JSON);
+    REPLAY("unlock_batch", JSON);
     ck_assert(!mq_lock_owner(m, 0, "rm_cg_order", "rm_order", 1, owner, sizeof owner));
     mq_join(m, 0, "rm_pypcg", "py@1", "rm_py", "A || B");
-    REPLAY(fd, "consumer_connection", JSON);
-    close(fd);
-    mq_stop(m);
+    REPLAY("consumer_connection", JSON);
 }
 END_TEST
 
 /* The recorded sequence of an operator's reset: updates are swallowed, one pull gets it, and its own commit flag undoes it. */
 START_TEST(operator_reset)
 {
-    mq *m = mq_start(1);
-    int fd = dial(mq_address(m, 0));
     mq_topic(m, 0, "rm_py", 2);
     for (int i = 0; i < 6; i++)
         mq_put(m, 0, "rm_py", 0, "A", "U", "x");
     mq_commit(m, 0, "rm_pyreset", "rm_py", 0, 4);
     mq_reset_5(m, 0, "rm_pyreset", "rm_py", 0, 0);
-    REPLAY(fd, "update_offset_ignored_after_reset", JSON);
-    REPLAY(fd, "query_offset_after_reset", JSON);
-    REPLAY(fd, "pull_offset_reset", JSON);
-    REPLAY(fd, "query_offset_after_reset_pull", JSON);
+    REPLAY("update_offset_ignored_after_reset", JSON);
+    REPLAY("query_offset_after_reset", JSON);
+    REPLAY("pull_offset_reset", JSON);
+    REPLAY("query_offset_after_reset_pull", JSON);
     ck_assert_int_eq(mq_committed(m, 0, "rm_pyreset", "rm_py", 0), 4);
     mq_trim(m, 0, "rm_py", 0, 1);
-    replay(fd, "query_offset_not_found", JSON, "topic", "rm_py", "queueId", "0");
-    close(fd);
-    mq_stop(m);
+    replay("query_offset_not_found", JSON, "topic", "rm_py", "queueId", "0");
 }
 END_TEST
 
 /* A half message is invisible; a commit stores it, a second one stores it again. */
 START_TEST(transactions)
 {
-    mq *m = mq_start(1);
-    int fd = dial(mq_address(m, 0));
     mq_topic(m, 0, "rm_tran", 2);
-    REPLAY(fd, "tran_half_send", JSON);
+    REPLAY("tran_half_send", JSON);
     ck_assert_uint_eq(mq_halves(m, 0), 1);
     ck_assert_int_eq(mq_max(m, 0, "rm_tran", 1), 0);
     char at[32];
@@ -369,11 +364,11 @@ START_TEST(transactions)
         xo_command_set(&c, "producerGroup", "rm_tpg");
         xo_command_set(&c, "commitLogOffset", at);
         xo_command_set(&c, "tranStateTableOffset", "0");
-        ask(fd, &c, &got);
+        ask(&c, &got);
         compare("end_transaction_sync", &got, JSON);
         ck_assert_int_eq(mq_max(m, 0, "rm_tran", 1), i + 1);
     }
-    REPLAY(fd, "end_transaction_wrong_group", JSON);
+    REPLAY("end_transaction_wrong_group", JSON);
     char *bytes;
     size_t n = mq_record(m, 0, "rm_tran", 1, 0, &bytes), from = 0;
     xo_record r, w;
@@ -388,8 +383,6 @@ START_TEST(transactions)
     ck_assert_int_eq(r.crc, w.crc);
     free(bytes);
     xo_command_free(&want);
-    close(fd);
-    mq_stop(m);
 }
 END_TEST
 
@@ -397,6 +390,7 @@ int main(void)
 {
     Suite *s = suite_create("broker");
     TCase *t = tcase_create("recorded");
+    tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, name_server);
     tcase_add_test(t, sends_and_pulls);
     tcase_add_test(t, batch_and_send_back);

@@ -512,7 +512,7 @@ START_TEST(one_question_for_many)
     ck_assert_int_eq(xo_cluster_route(c, "T", 0, &r), XONCE_OK);
     xo_route_free(r);
     ck_assert_int_eq(atomic_load(&a.requests), 2);
-    xo_pause_ms(20);
+    xo_pause_ms(20); /* older than may be */
     ck_assert_int_eq(xo_cluster_route(c, "T", 10, &r), XONCE_OK);
     xo_route_free(r);
     ck_assert_int_eq(atomic_load(&a.requests), 3);
@@ -550,7 +550,7 @@ START_TEST(routes_in_a_callback)
     ck_assert_int_eq(atomic_load(&inside_status), XONCE_E_NOT_FOUND);
     atomic_store(&inside_status, -1);
     peer_cut(&a);
-    for (int64_t until = xo_mono_ms() + 10000; atomic_load(&inside_status) == -1; xo_pause_ms(2)) {
+    for (int64_t until = xo_mono_ms() + 60000; atomic_load(&inside_status) == -1; xo_pause_ms(2)) {
         ck_assert(xo_mono_ms() < until);
     }
     ck_assert_int_eq(atomic_load(&inside_status), XONCE_OK); /* from the cache */

@@ -130,7 +130,7 @@ static xonce_status open_with(const char *const *settings)
 {
     xonce_config *cfg;
     ck_assert_int_eq(xonce_config_new(&cfg), XONCE_OK);
-    ck_assert_int_eq(xonce_config_set(cfg, "rocketmq.connect-timeout", "1s"), XONCE_OK);
+    ck_assert_int_eq(xonce_config_set(cfg, "rocketmq.connect-timeout", "5s"), XONCE_OK);
     for (; settings && *settings; settings += 2) {
         ck_assert_int_eq(xonce_config_set(cfg, settings[0], settings[1]), XONCE_OK);
     }
@@ -162,7 +162,7 @@ static xonce_status try_it(const identity *i, const identity *demand, int by_nam
     peer_start(&p, ctx, 0);
     ck_assert_msg(open_with(settings) == XONCE_OK, "%s", xonce_error_last()->text);
     (void)snprintf(address, sizeof(address), "%s:%d", by_name ? "localhost" : "127.0.0.1", p.port);
-    xonce_status st = call_at(address, "hello", 5, 5000);
+    xonce_status st = call_at(address, "hello", 5, 30000);
     xo_error why;
     xo_error_save(&why);
     xo_remoting_close(r);
@@ -236,7 +236,7 @@ START_TEST(one_side_only)
     const char *const on[] = {"tls", "on", "tls.verify", "off", NULL};
     peer_start(&p, NULL, 0);
     ck_assert_int_eq(open_with(on), XONCE_OK);
-    ck_assert_int_eq(call_at(p.address, "x", 1, 5000), XONCE_E_CONNECT);
+    ck_assert_int_eq(call_at(p.address, "x", 1, 30000), XONCE_E_CONNECT);
     ck_assert_msg(strstr(xonce_error_last()->text, "TLS"), "%s", xonce_error_last()->text);
     xo_remoting_close(r);
     peer_stop(&p);
@@ -244,7 +244,7 @@ START_TEST(one_side_only)
     SSL_CTX *ctx = server_context(&server, NULL);
     peer_start(&p, ctx, 0);
     ck_assert_int_eq(open_with(NULL), XONCE_OK);
-    xonce_status st = call_at(p.address, "x", 1, 5000);
+    xonce_status st = call_at(p.address, "x", 1, 30000);
     ck_assert(st == XONCE_E_PROTOCOL || st == XONCE_E_CONNECT);
     ck_assert_msg(strstr(xonce_error_last()->text, "tls"), "%s", xonce_error_last()->text);
     xo_remoting_close(r);
@@ -284,7 +284,7 @@ START_TEST(data_both_ways)
     }
     ck_assert_int_eq(peer_connections(&p), 1);
     peer_cut(&p); /* no SIGPIPE, and a new connection */
-    for (int64_t until = xo_mono_ms() + 10000; call_at(p.address, "again", 5, 5000) != XONCE_OK; xo_pause_ms(5)) {
+    for (int64_t until = xo_mono_ms() + 60000; call_at(p.address, "again", 5, 30000) != XONCE_OK; xo_pause_ms(5)) {
         ck_assert(xo_mono_ms() < until);
     }
     xo_remoting_close(r);
