@@ -77,9 +77,9 @@ again copy elsewhere mirror
 again copy elsewhere mirror
 for c in "crash 100" "lost 40" "stale 50" "console 10" "late 10" "delay 20" "dead 10"; do
     # shellcheck disable=SC2086
-    wait_for 60 has_applied $c || note "slow: $c"
+    wait_for 120 has_applied $c || note "slow: $c"
 done
-wait_for 30 has_copies back 30 || note "nothing was sent back: $(tail -n 3 "$T/back.err")"
+wait_for 90 has_copies back 30 || note "nothing was sent back: $(tail -n 3 "$T/back.err")"
 
 # ---- what goes wrong
 stop "${PID[crash]}" KILL
@@ -94,11 +94,11 @@ for c in late:1 dead:-1; do
         rocketmq_ask "$(rocketmq_port broker-a)" 36 '"offset":"'"$at"'","group":"GID_'"${c%:*}"'","delayLevel":"'"${c#*:}"'","originTopic":"'"${c%:*}"'","unitMode":"false","maxReconsumeTimes":"100"' >/dev/null
     done
 done
-check "copies lie in the retry topic" wait_for 20 has_copies late 10
+check "copies lie in the retry topic" wait_for 60 has_copies late 10
 again copy %DLQ%GID_dead dead
 is "$(cat "$T/again.out")" "sent 10" "ten dead letters are sent again"
 # the broker crashes: it forgets what was committed last, and what it has delivered of the delayed messages
-check "offsets are on the broker's disk" wait_for 20 grep -q '"lost@GID_lost"' "$ROCKETMQ_DIR/broker-a/store/config/consumerOffset.json"
+check "offsets are on the broker's disk" wait_for 60 grep -q '"lost@GID_lost"' "$ROCKETMQ_DIR/broker-a/store/config/consumerOffset.json"
 delayed=$(queue_ends delay)
 rocketmq_kill broker-a
 sed -i '/"lost@GID_lost"/,/}/ s/:[1-9][0-9]*/:0/g' "$ROCKETMQ_DIR/broker-a/store/config/consumerOffset.json"
@@ -106,7 +106,7 @@ rm -f "$ROCKETMQ_DIR"/broker-a/store/config/delayOffset.json* "$ROCKETMQ_DIR"/br
 rocketmq_start broker-a || bail "the broker does not come back"
 is "$(rocketmq_offset broker-a 14 GID_lost lost 0)" 0 "the broker has lost commits"
 judge lost "DELETE FROM xonce_settled" >/dev/null
-check "the restarted broker delivers delayed messages again" wait_for 30 eval '[ "$(queue_ends delay)" -ge $((delayed + 20)) ]'
+check "the restarted broker delivers delayed messages again" wait_for 90 eval '[ "$(queue_ends delay)" -ge $((delayed + 20)) ]'
 is "$(queue_ends resend) $(queue_ends tran) $(queue_ends mirror)" "80 20 80" "resent, committed twice, mirrored: the broker has each twice"
 
 rocketmq_set_offset broker-a GID_stale stale 0 0
@@ -120,7 +120,7 @@ for c in $second; do
     consumer "$c-2" "$c" "$c" "GID_$c"
     PID[$c]=$STARTED
 done
-for c in $second batch; do wait_for 60 settled "$c" || note "$c: not settled: $(tail -n 3 "$T/$c-2.err")"; done
+for c in $second batch; do wait_for 120 settled "$c" || note "$c: not settled: $(tail -n 3 "$T/$c-2.err")"; done
 tap_pause 1 # what would come once more has this long
 # shellcheck disable=SC2086
 end_all $second batch
@@ -149,8 +149,8 @@ if [ "${ROCKETMQ_VERSION%%.*}" -ge 5 ]; then
     proxy_order proxy lose-answer '"code":36' >/dev/null
     settings "$T/answer.conf" $QUICK
     start answer "$XONCE" consume --from "$FROM" --topic answer --group GID_answer --store "${STORE[answer]}" --config "$T/answer.conf" --exec "$T/fail-first" --workers 2
-    wait_for 60 eval '[ "$(judge answer "SELECT COUNT(*) FROM transaction_record")" -ge 20 ]'
-    wait_for 20 eval '[ "$(rocketmq_offset broker-b 14 GID_answer %RETRY%GID_answer 0)" = "$(rocketmq_offset broker-b 30 none %RETRY%GID_answer 0)" ]' || note "not settled"
+    wait_for 120 eval '[ "$(judge answer "SELECT COUNT(*) FROM transaction_record")" -ge 20 ]'
+    wait_for 60 eval '[ "$(rocketmq_offset broker-b 14 GID_answer %RETRY%GID_answer 0)" = "$(rocketmq_offset broker-b 30 none %RETRY%GID_answer 0)" ]' || note "not settled"
     tap_pause 2 # what would come once more has this long
     stop "$STARTED" || not_ok "it ends in order" "$(tail -n 3 "$T/answer.err")"
     is "$(sort "$T/done-answer" | uniq -c | awk '$1 == 1' | wc -l) of $(wc -l <"$T/done-answer")" "20 of 20" "the answer to a send-back is lost: each once ($(tail -n 1 "$T/answer.out"))"

@@ -19,7 +19,7 @@ part() {
     shift
     rocketmq_java Send "$NS" orders ordered $from $to queues=$QUEUES >/dev/null || bail "send"
     FED=$to
-    wait_for 60 has_applied mixed $to || note "slow: $(applied mixed) of $to"
+    wait_for 120 has_applied mixed $to || note "slow: $(applied mixed) of $to"
     is "$(judge mixed "SELECT COUNT(DISTINCT id) FROM payments WHERE amount BETWEEN $from AND $to")" $PART "$name: nothing is lost"
     two=$(judge mixed "SELECT COUNT(*) FROM (SELECT place FROM payments WHERE amount BETWEEN $from AND $to GROUP BY place HAVING COUNT(DISTINCT who) > 1) q")
     is "$two" 0 "$name: no queue is read by two"
@@ -28,8 +28,8 @@ part() {
 }
 # Waits until the group has so many members, and each had time to share out anew: Java does so at once when told.
 members_settle() {
-    wait_for 60 rocketmq_has_members GID_mixed "$1" || note "members: $(rocketmq_members GID_mixed | tr '\n' ' ')"
-    wait_for 60 allotted "$1" || note "queues are not shared out: $(owners)"
+    wait_for 120 rocketmq_has_members GID_mixed "$1" || note "members: $(rocketmq_members GID_mixed | tr '\n' ' ')"
+    wait_for 120 allotted "$1" || note "queues are not shared out: $(owners)"
 }
 # How many queues each member says it has, by what the broker asks it (request 307)
 owners() {
@@ -75,9 +75,9 @@ x3=$STARTED
 members_settle 2
 start_java load Send "$NS" orders ordered $((FED + 1)) $((FED + 3 * PART)) queues=$QUEUES pause=$((6000 / MESSAGES + 1))
 load=$STARTED
-wait_for 60 has_applied mixed $((FED + PART / 2))
+wait_for 120 has_applied mixed $((FED + PART / 2))
 stop "$j2"
-wait_for 120 gone "$load" || note "the sender hangs"
+wait_for 300 gone "$load" || note "the sender hangs"
 FED=$((FED + 3 * PART))
 settle_down $FED 120 mixed
 is "$(applied mixed)" $FED "under load: nothing is lost when Java leaves"
@@ -89,7 +89,7 @@ stop "$x3" && ok "the last member leaves" || not_ok "the last member leaves" "$(
 rocketmq_java Ons "$NS" vendor send 1 100 exactly-once=1 >"$T/ons.out" 2>"$T/ons.err" || bail "ons-client: $(tail -n 3 "$T/ons.err")"
 rocketmq_java Ons "$NS" vendor send 101 110 >>"$T/ons.out" 2>"$T/ons.err" || bail "ons-client: $(tail -n 3 "$T/ons.err")"
 consumer x4 ons vendor GID_ons
-wait_for 60 has_applied ons 110
+wait_for 120 has_applied ons 110
 is "$(counted ons)" "$(balanced 1 110)" "ons-client: every payment once"
 is "$(judge ons "SELECT COUNT(*) FROM transaction_record WHERE CAST(message_id AS CHAR) REGEXP '^[0-9A-F]{40}#GID_ons\$'")" 100 "with EXACTLYONCE_DELIVERY the record has 40 characters and the group"
 is "$(judge ons "SELECT COUNT(*) FROM transaction_record WHERE CAST(message_id AS CHAR) REGEXP '^[0-9A-F]{32}#GID_ons\$'")" 10 "without it 32"

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { REPORT_EVERY_MS = 1000, END_MS = 2000 };
 
@@ -545,29 +544,6 @@ static void counts(xonce_source *base, xo_source_counts *out)
 
 /* ---- open ---- */
 
-/* yyyyMMddHHmmss in UTC, or ms since 1970. */
-static xonce_status read_time(const char *text, int64_t *ms)
-{
-    size_t n = strlen(text);
-    if (n == 0 || n > 18 || strspn(text, "0123456789") != n) {
-        return xo_fail(XONCE_E_INVALID, "consume-from.time \"%.40s\": write yyyyMMddHHmmss in UTC, or ms since 1970", text);
-    }
-    if (n != 14) {
-        *ms = strtoll(text, NULL, 10);
-        return XONCE_OK;
-    }
-    struct tm t = {0};
-    int year, month;
-    if (sscanf(text, "%4d%2d%2d%2d%2d%2d", &year, &month, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec) != 6 || year < 1970 || month < 1 || month > 12 || t.tm_mday < 1 ||
-        t.tm_mday > 31 || t.tm_hour > 23 || t.tm_min > 59 || t.tm_sec > 60) {
-        return xo_fail(XONCE_E_INVALID, "consume-from.time \"%.40s\" is no time: write yyyyMMddHHmmss in UTC, or ms since 1970", text);
-    }
-    t.tm_year = year - 1900;
-    t.tm_mon = month - 1;
-    *ms = (int64_t)timegm(&t) * 1000;
-    return XONCE_OK;
-}
-
 static void read_limits(xo_rocketmq *s, const xonce_config *cfg)
 {
     s->long_poll = xo_config_int(cfg, "rocketmq.long-poll");
@@ -607,7 +583,10 @@ static xonce_status read_settings(xo_rocketmq *s, const xonce_config *cfg)
     if (name && !(s->instance_name = xo_strdup(name))) {
         return xo_nomem();
     }
-    return time ? read_time(time, &s->from_time) : XONCE_OK;
+    if (time && xo_parse_time(time, &s->from_time) != XONCE_OK) {
+        return xo_error_context("consume-from.time \"%.40s\"", time);
+    }
+    return XONCE_OK;
 }
 
 static const xo_source_ops ops = {subscribe, start, poll_messages, ack, nack, caught_up, stop, wake, close_source, positions, xo_watermark, by_offset};
