@@ -83,7 +83,7 @@ xo_step xo_leave_fenced(xo_runner *r, size_t who, const size_t *set, size_t n)
         xo_member *m = &r->all[set[i]];
         if (m->lane != r->all[who].lane || m->left || m->settled)
             continue;
-        if (m->maybe && xo_by_offset(m->cl.m) && xo_offset_stands(r->s, m->cl.m) == 1) {
+        if (m->maybe && xo_by_offset(m->cl.m) && xo_offset_settled(r->s, m->cl.m) == 1) {
             m->settled = 1; /* under our epoch nobody but that COMMIT can have moved it */
             m->it->outcome = XONCE_FRESH;
             continue;
@@ -101,7 +101,7 @@ xo_step xo_leave_fenced(xo_runner *r, size_t who, const size_t *set, size_t n)
 static int ask_claim(xo_runner *r, xo_member *m)
 {
     if (xo_by_offset(m->cl.m))
-        return xo_offset_stands(r->s, m->cl.m);
+        return xo_offset_settled(r->s, m->cl.m);
     xonce_tx tx = {0};
     xo_claimant *one = &m->cl;
     int64_t ours = one->row;

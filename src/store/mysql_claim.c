@@ -185,10 +185,32 @@ static xonce_status prepared(xo_my *m, int op, size_t n, xo_my_cached **out)
     return st;
 }
 
-/* Reads the rows that are not fresh, waiting for those who hold them, past any snapshot. */
+/* Asks for the keys of the n rows that are fresh, or that are not: waits for those who hold them, past any snapshot. */
+static xonce_status ask_for(xo_my *m, reader *rd, int op, int fresh, size_t n, xo_row_fn fn, const char *what)
+{
+    size_t at = 0, places = 1;
+    while (places < n)
+        places *= 2;
+    xo_my_cached *e = NULL;
+    xonce_status st = prepared(m, op, places, &e);
+    if (st != XONCE_OK)
+        return st;
+    xo_arena_reset(&m->scratch);
+    MYSQL_BIND *b = xo_arena_alloc(&m->scratch, places * sizeof *b);
+    if (!b)
+        return xo_nomem();
+    for (size_t i = 0; i < rd->n; i++)
+        if (rd->rows[i].fresh == fresh)
+            bind_text(&b[at++], rd->rows[i].key);
+    for (; at < places; at++) /* the list is filled up, so that few lengths need preparing */
+        b[at] = b[n - 1];
+    st = xo_my_execute(m, e, b, what);
+    return st == XONCE_OK ? xo_my_fetch(m, e, fn, rd, NULL, what) : st;
+}
+
 static xonce_status read_rows(xo_my *m, reader *rd)
 {
-    size_t n = 0, places = 1;
+    size_t n = 0;
     for (size_t i = 0; i < rd->n; i++)
         if (!rd->rows[i].fresh) {
             rd->rows[i].found = 0;
@@ -196,26 +218,7 @@ static xonce_status read_rows(xo_my *m, reader *rd)
             n++;
         }
     rd->seen = rd->found = 0;
-    if (n == 0)
-        return XONCE_OK;
-    while (places < n)
-        places *= 2;
-    xo_my_cached *e = NULL;
-    xonce_status st = prepared(m, OP_READ, places, &e);
-    if (st != XONCE_OK)
-        return st;
-    xo_arena_reset(&m->scratch);
-    MYSQL_BIND *b = xo_arena_alloc(&m->scratch, places * sizeof *b);
-    if (!b)
-        return xo_nomem();
-    size_t at = 0;
-    for (size_t i = 0; i < rd->n; i++)
-        if (!rd->rows[i].fresh)
-            bind_text(&b[at++], rd->rows[i].key);
-    for (; at < places; at++) /* the list is filled up, so that few lengths need preparing */
-        b[at] = b[n - 1];
-    st = xo_my_execute(m, e, b, "read back of claims");
-    return st == XONCE_OK ? xo_my_fetch(m, e, take_row, rd, NULL, "read back of claims") : st;
+    return n ? ask_for(m, rd, OP_READ, 0, n, take_row, "read back of claims") : XONCE_OK;
 }
 
 /* ---- the insert ---- */
@@ -449,32 +452,13 @@ static xonce_status take_back(xo_my *m, const char *group, const xo_claim *c)
 /* After the insert, and by a read that waits for those who have not committed yet: of two who claim one message at once, one finds the other or both stand in a deadlock, which one survives. */
 static xonce_status look_at_other_days(xo_my *m, reader *rd)
 {
-    size_t n = 0, places = 1, at = 0;
+    size_t n = 0;
     int any = 0;
     for (size_t i = 0; i < rd->n; i++) {
         n += (size_t)rd->rows[i].fresh;
         any |= rd->rows[i].fresh && rd->rows[i].day == XO_NO_DAY;
     }
-    if (n == 0)
-        return XONCE_OK;
-    while (places < n)
-        places *= 2;
-    xo_my_cached *e = NULL;
-    xonce_status st = prepared(m, any ? OP_ANY_DAY : OP_OTHER_DAYS, places, &e);
-    if (st != XONCE_OK)
-        return st;
-    xo_arena_reset(&m->scratch);
-    MYSQL_BIND *b = xo_arena_alloc(&m->scratch, places * sizeof *b);
-    if (!b)
-        return xo_nomem();
-    for (size_t i = 0; i < rd->n; i++)
-        if (rd->rows[i].fresh)
-            bind_text(&b[at++], rd->rows[i].key);
-    for (; at < places; at++)
-        b[at] = b[n - 1];
-    st = xo_my_execute(m, e, b, "claim");
-    if (st == XONCE_OK)
-        st = xo_my_fetch(m, e, take_other_day, rd, NULL, "claim");
+    xonce_status st = n ? ask_for(m, rd, any ? OP_ANY_DAY : OP_OTHER_DAYS, 1, n, take_other_day, "claim") : XONCE_OK;
     for (size_t i = 0; i < rd->n && st == XONCE_OK; i++)
         if (rd->rows[i].fresh && rd->rows[i].found) {
             st = take_back(m, rd->group, &rd->rows[i]);

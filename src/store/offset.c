@@ -115,11 +115,28 @@ static int on_next(const xonce_row *r, void *arg)
     return 1;
 }
 
-int xo_offset_stands(xonce_store *s, const xonce_message *m)
+int xo_offset_stands(xonce_tx *tx, const xonce_message *m)
 {
-    const xonce_value v[] = {xonce_text(s->group), xonce_text(m->topic), xonce_text(m->broker), xonce_int(m->queue), xonce_int(m->claim_generation), xonce_int(m->claim_epoch)};
+    const xonce_value v[] = {xonce_text(tx->s->group), xonce_text(m->topic), xonce_text(m->broker), xonce_int(m->queue), xonce_int(m->claim_generation), xonce_int(m->claim_epoch)};
     int64_t next = -1;
-    if (xo_store_query(s, "SELECT next_offset FROM xonce_settled" OF_ROW, v, 6, on_next, &next, NULL) != XONCE_OK)
+    xo_buf sql = {0};
+    xo_buf_printf(&sql, "SELECT next_offset FROM xonce_settled" OF_ROW "%s", tx->s->d->sql_for_update);
+    xonce_status st = xo_buf_status(&sql);
+    if (st == XONCE_OK)
+        st = xo_tx_query(tx, sql.p, v, 6, on_next, &next, NULL);
+    xo_buf_free(&sql);
+    return st == XONCE_OK ? next > m->offset : -1;
+}
+
+int xo_offset_settled(xonce_store *s, const xonce_message *m)
+{
+    xonce_tx tx = {0};
+    size_t failed = 0;
+    if (xo_tx_open(&tx, s) != XONCE_OK)
         return -1;
-    return next > m->offset;
+    int stands = xo_offset_stands(&tx, m);
+    if (stands == 1 && xo_tx_commit(&tx, &failed) != XONCE_OK)
+        stands = -1;
+    xo_tx_close(&tx, stands != 1);
+    return stands;
 }

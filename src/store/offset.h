@@ -10,6 +10,9 @@ static inline int xo_by_offset(const xonce_message *m)
 }
 /* Moves the row behind one message now, in the open transaction. XONCE_E_FENCED: it does not stand there, or was taken over. */
 xonce_status xo_offset_move(xonce_tx *tx, const xonce_message *m);
-/* Is the move behind this message committed, under its own epoch, so by this process? 1, 0; -1: the database cannot say now. */
-int xo_offset_stands(xonce_store *s, const xonce_message *m);
+/* Is the move behind this message committed, under its own epoch, so by this process? 1, 0; -1: the database cannot say now. Locks the row, so that a COMMIT of the transaction waits for the standby that
+   the first one may have been cancelled in waiting for. */
+int xo_offset_stands(xonce_tx *tx, const xonce_message *m);
+/* The same in a transaction of its own, which is committed: 1 is durable. */
+int xo_offset_settled(xonce_store *s, const xonce_message *m);
 #endif

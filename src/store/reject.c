@@ -119,7 +119,7 @@ typedef struct {
 static xonce_status move_behind(xonce_tx *tx, const reject *j)
 {
     xonce_status st = xo_offset_move(tx, j->cl->m);
-    return st == XONCE_E_FENCED && j->maybe && xo_offset_stands(tx->s, j->cl->m) == 1 ? XONCE_OK : st;
+    return st == XONCE_E_FENCED && j->maybe && xo_offset_stands(tx, j->cl->m) == 1 ? XONCE_OK : st;
 }
 
 static xonce_status write_row(xonce_tx *tx, reject *j, xonce_outcome *what)

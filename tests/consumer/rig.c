@@ -299,6 +299,7 @@ static int b_caught_up(xonce_source *s)
     pthread_mutex_lock(&b->lock);
     int yes = b->empty; /* what is in the consumer's hands is the consumer's to know */
     b->empty = 0;
+    b->looks++;
     pthread_mutex_unlock(&b->lock);
     return yes;
 }
@@ -396,4 +397,27 @@ int broker_is_done(void *arg)
     }
     pthread_mutex_unlock(&b->lock);
     return done;
+}
+
+typedef struct {
+    broker *b;
+    size_t until;
+} looking;
+
+static int has_looked(void *arg)
+{
+    looking *l = arg;
+    pthread_mutex_lock(&l->b->lock);
+    int yes = l->b->looks >= l->until;
+    pthread_mutex_unlock(&l->b->lock);
+    return yes;
+}
+
+void broker_seen_again(broker *b)
+{
+    looking l = {.b = b};
+    pthread_mutex_lock(&b->lock);
+    l.until = b->looks + 2;
+    pthread_mutex_unlock(&b->lock);
+    WAIT_FOR(has_looked, &l);
 }

@@ -60,6 +60,7 @@ typedef struct {
     xonce_status fail;       /* of polls */
     int fail_again;
     int empty;               /* for caught_up */
+    size_t looks;            /* so often the consumer's maintenance has asked that: once a second */
     unsigned seed;
 } broker;
 void broker_init(broker *b);
@@ -68,4 +69,5 @@ void broker_free(broker *b);
 size_t broker_get(broker *b, const size_t *what);    /* one of its numbers, under its lock */
 void broker_invisible(broker *b, int64_t ms);         /* from now on */
 int broker_is_done(void *broker);  /* all acknowledged */
+void broker_seen_again(broker *b); /* until the maintenance has come by two more times */
 #endif

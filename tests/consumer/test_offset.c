@@ -245,6 +245,13 @@ static void expect_all(int64_t less)
     ck_assert_int_eq(rig_int(&R, "SELECT COUNT(*) FROM transaction_record"), 0);
 }
 
+static void runs_to_the_end(int64_t less)
+{
+    WAIT_FOR(all_settled, NULL);
+    ck_assert_int_eq(xonce_consumer_stop(C, 20000), XONCE_OK);
+    expect_all(less);
+}
+
 static int fails_at, fails;
 static xonce_verdict fails_with;
 
@@ -279,9 +286,7 @@ START_TEST(each_once_and_in_order)
     fails = 0;
     begin_with(&with_offsets, by_offset);
     start();
-    WAIT_FOR(all_settled, NULL);
-    ck_assert_int_eq(xonce_consumer_stop(C, 20000), XONCE_OK);
-    expect_all(0);
+    runs_to_the_end(0);
     ck_assert_uint_eq(counts().duplicate, 0);
     ck_assert_int_eq(S.fenced, 0);
     finish();
@@ -295,9 +300,7 @@ START_TEST(a_failing_one_is_tried_again_in_place)
     fails = 6;
     fails_with = XONCE_RETRY;
     start();
-    WAIT_FOR(all_settled, NULL);
-    ck_assert_int_eq(xonce_consumer_stop(C, 20000), XONCE_OK);
-    expect_all(0);
+    runs_to_the_end(0);
     ck_assert_uint_ge(counts().retried, 6);
     ck_assert_int_eq(S.nacked, 0); /* nothing was given back */
     finish();
@@ -311,9 +314,7 @@ START_TEST(a_bad_one_is_rejected)
     fails = 3;
     fails_with = XONCE_REJECT;
     start();
-    WAIT_FOR(all_settled, NULL);
-    ck_assert_int_eq(xonce_consumer_stop(C, 20000), XONCE_OK);
-    expect_all(3 * (75 % 5 == 0));
+    runs_to_the_end(3 * (75 % 5 == 0));
     ck_assert_int_eq(rig_int(&R, "SELECT COUNT(*) FROM xonce_rejected"), 3);
     finish();
 }
@@ -329,9 +330,7 @@ START_TEST(taken_over_while_it_runs)
         rig_sql(&R, "UPDATE xonce_settled SET epoch = epoch + 1 WHERE queue_id = 1");
         xo_pause_ms(5); /* no wait: whatever it hits, the result is the same */
     }
-    WAIT_FOR(all_settled, NULL);
-    ck_assert_int_eq(xonce_consumer_stop(C, 20000), XONCE_OK);
-    expect_all(0);
+    runs_to_the_end(0);
     ck_assert_int_eq(counts().healthy, 1);
     finish();
 }
@@ -354,9 +353,7 @@ START_TEST(the_source_is_told)
     begin_with(&with_offsets, by_offset);
     run_hook = take_over_at_once;
     start();
-    WAIT_FOR(all_settled, NULL);
-    ck_assert_int_eq(xonce_consumer_stop(C, 20000), XONCE_OK);
-    expect_all(0);
+    runs_to_the_end(0);
     ck_assert_int_ge(S.fenced, 1);
     ck_assert_uint_eq(counts().retried, 0); /* no handler failed */
     finish();

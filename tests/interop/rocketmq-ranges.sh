@@ -131,7 +131,7 @@ for q in 0 1 2 3; do wait_for 120 eval '[ "$(rocketmq_offset broker-a 30 none pa
 fresh=$((SENT + 1))
 feed 248
 SHOPS="my lite" members e
-tap_pause 0.3
+tap_pause 0.3 # a rewind to a time needs one that lies clearly between the store times of the two halves
 later=$(date +%s%3N) second=$((SENT + 1))
 tap_pause 0.3
 feed 252

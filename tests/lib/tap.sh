@@ -57,6 +57,19 @@ exits() {
 $(tail -n 5 "$T/out" "$T/err")"; fi
 }
 
+# other LABEL SCRIPT: runs another test script, as one result of this one
+other() {
+    local status
+    "$BASH" "$2" >"$T/other" 2>&1
+    status=$?
+    if grep -q '^1\.\.0 # SKIP' "$T/other"; then
+        skip "$(sed -n 's/^1\.\.0 # SKIP //p' "$T/other")" "$1"
+    elif [ $status -eq 0 ] && grep -q '^1\.\.[1-9]' "$T/other"; then
+        ok "$1 ($(grep -c '^ok' "$T/other") results)"
+    else
+        not_ok "$1" "$(grep -A 4 '^not ok' "$T/other"; tail -n 5 "$T/other")"
+    fi
+}
 # Sleeps for at most a moment, without a process.
 tap_pause() { read -rt "${1:-0.05}" <> <(:) || :; }
 # wait_for SECONDS COMMAND...: until it succeeds; 1 when the time is up

@@ -49,6 +49,23 @@ static void open_it(rmq *r, const char *const *settings)
     rmq_open_offset(r, m, &d, "T", "*", settings);
 }
 
+/* n messages, all in the consumer's hands. */
+static void in_hand(rmq *r, int n, const char *const *settings)
+{
+    put(n);
+    open_it(r, settings);
+    rmq_take(r, (size_t)n);
+}
+
+/* The first n of them are applied and acknowledged. */
+static void settle_first(rmq *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_int_eq(db_claim(&d, r->got[i]), DB_FRESH);
+        rmq_ack(r, i);
+    }
+}
+
 static int64_t told(void)
 {
     return mq_committed(m, 0, "G", "T", 0);

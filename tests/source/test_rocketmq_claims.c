@@ -21,13 +21,8 @@ static int64_t steal(int64_t end)
 START_TEST(fenced)
 {
     rmq r;
-    put(10);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 10);
-    for (size_t i = 0; i < 2; i++) {
-        ck_assert_int_eq(db_claim(&d, r.got[i]), DB_FRESH);
-        rmq_ack(&r, i);
-    }
+    in_hand(&r, 10, SETTINGS());
+    settle_first(&r, 2);
     WAIT(told() == 2);
     int64_t epoch = steal(5);
     mq_commit(m, 0, "G", "T", 0, 5);
@@ -63,14 +58,9 @@ START_TEST(fenced_and_gone)
 {
     rmq r;
     char id[220];
-    put(10);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 10);
+    in_hand(&r, 10, SETTINGS());
     alike_id("000", id, sizeof id);
-    for (size_t i = 0; i < 2; i++) {
-        ck_assert_int_eq(db_claim(&d, r.got[i]), DB_FRESH);
-        rmq_ack(&r, i);
-    }
+    settle_first(&r, 2);
     WAIT(told() == 2);
     steal(5);
     mq_commit(m, 0, "G", "T", 0, 5);
@@ -111,9 +101,7 @@ END_TEST
 START_TEST(fenced_while_it_stops)
 {
     rmq r;
-    put(4);
-    open_it(&r, SETTINGS("rocketmq.commit-every", "10m"));
-    rmq_take(&r, 4);
+    in_hand(&r, 4, SETTINGS("rocketmq.commit-every", "10m"));
     ck_assert_int_eq(db_claim(&d, r.got[0]), DB_FRESH);
     rmq_ack(&r, 0);
     steal(3);
@@ -133,13 +121,8 @@ END_TEST
 START_TEST(given_back)
 {
     rmq r;
-    put(6);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 6);
-    for (size_t i = 0; i < 2; i++) {
-        ck_assert_int_eq(db_claim(&d, r.got[i]), DB_FRESH);
-        rmq_ack(&r, i);
-    }
+    in_hand(&r, 6, SETTINGS());
+    settle_first(&r, 2);
     rmq_nack(&r, 2, 1);
     for (size_t i = 3; i < 6; i++) {
         ck_assert_int_eq(db_claim(&d, r.got[i]), DB_FENCED); /* but not by another member */
@@ -178,9 +161,7 @@ static void refused_now(void)
 START_TEST(refused_by_its_own_start)
 {
     rmq r;
-    put(5);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 5);
+    in_hand(&r, 5, SETTINGS());
     holder = &r;
     d.at_take = refused_now;
     with_queue(&r, look_back);
@@ -465,9 +446,7 @@ START_TEST(back_to_records)
     ck_assert(!youngest().by_offset && youngest().epoch > epoch);
     work_to(&r, 13);
     rmq_close(&r);
-    put(2);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 2);
+    in_hand(&r, 2, SETTINGS());
     claims(r.got[0], 13, 0, 1);
     work_to(&r, 15);
     applied_once(0, 15);

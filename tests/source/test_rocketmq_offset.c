@@ -12,9 +12,7 @@ static void put_new(const char *body)
 START_TEST(each_claims_behind_the_one_before)
 {
     rmq r;
-    put(5);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 5);
+    in_hand(&r, 5, SETTINGS());
     ck_assert_uint_eq(db_takes(&d), 1);
     for (int i = 0; i < 5; i++) {
         claims(r.got[i], i, 0, 0);
@@ -69,13 +67,8 @@ END_TEST
 START_TEST(stops_with_messages_in_hand)
 {
     rmq r;
-    put(6);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 6);
-    for (size_t i = 0; i < 2; i++) {
-        ck_assert_int_eq(db_claim(&d, r.got[i]), DB_FRESH);
-        rmq_ack(&r, i);
-    }
+    in_hand(&r, 6, SETTINGS());
+    settle_first(&r, 2);
     rmq_close(&r);
     ck_assert(next() == 2 && told() == 2);
     open_it(&r, SETTINGS());
@@ -323,17 +316,22 @@ START_TEST(hole_at_the_beginning)
 }
 END_TEST
 
-/* Five are in hand when the broker loses what follows: the row behind the hole begins when they are settled, for who dies before begins with them. */
+/* Five are in hand, the first of them settled, when the broker loses what follows. */
+static void five_before_a_hole(rmq *r)
+{
+    put(10);
+    open_it(r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
+    rmq_take(r, 5);
+    put(30);
+    mq_trim(m, 0, "T", 0, 35);
+    settle_first(r, 1);
+}
+
+/* The row behind the hole begins when they are settled, for who dies before begins with them. */
 START_TEST(hole_while_it_runs)
 {
     rmq r;
-    put(10);
-    open_it(&r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
-    rmq_take(&r, 5);
-    put(30);
-    mq_trim(m, 0, "T", 0, 35);
-    ck_assert_int_eq(db_claim(&d, r.got[0]), DB_FRESH);
-    rmq_ack(&r, 0);
+    five_before_a_hole(&r);
     WAIT(lines_with("offsets 5 to 34 are gone") == 1);
     size_t pulls = mq_count(m, 0, XO_RMQ_PULL);
     some_heartbeats();
@@ -354,13 +352,7 @@ END_TEST
 START_TEST(crash_before_a_hole)
 {
     rmq r;
-    put(10);
-    open_it(&r, SETTINGS("rocketmq.queue-messages", "5", "rocketmq.pull-batch", "5"));
-    rmq_take(&r, 5);
-    put(30);
-    mq_trim(m, 0, "T", 0, 35);
-    ck_assert_int_eq(db_claim(&d, r.got[0]), DB_FRESH);
-    rmq_ack(&r, 0);
+    five_before_a_hole(&r);
     WAIT(queue(&r).reopen == 35);
     rmq_crash(&r);
     ck_assert_int_eq(next(), 1); /* what stood behind is gone from the broker by now, too */
@@ -441,13 +433,8 @@ END_TEST
 START_TEST(truncated_with_messages_in_hand)
 {
     rmq r;
-    put(10);
-    open_it(&r, SETTINGS());
-    rmq_take(&r, 10);
-    for (size_t i = 0; i < 7; i++) {
-        ck_assert_int_eq(db_claim(&d, r.got[i]), DB_FRESH);
-        rmq_ack(&r, i);
-    }
+    in_hand(&r, 10, SETTINGS());
+    settle_first(&r, 7);
     WAIT(told() == 7);
     mq_flush_commits(m, 0);
     size_t takes = db_takes(&d);
