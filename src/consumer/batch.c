@@ -147,6 +147,8 @@ static size_t take_batch(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dr
 
 size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_again)
 {
+    int64_t unasked = INT64_MAX;
+    look_again = look_again ? look_again : &unasked;
     for (size_t i = 0; i < c->nsubs; i++) {
         xo_sub *s = &c->subs[(c->next_sub + i) % c->nsubs];
         size_t n = 0;

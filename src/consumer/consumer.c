@@ -297,16 +297,6 @@ xonce_status xonce_consumer_stop(xonce_consumer *c, int64_t timeout_ms)
 
 /* ---- start ---- */
 
-static xonce_status make_worker(xonce_consumer *c, xo_worker *w)
-{
-    w->c = c;
-    w->items = xo_calloc(c->batch_max, sizeof(*w->items));
-    w->messages = xo_calloc(c->batch_max, sizeof(xonce_message *));
-    w->fates = xo_calloc(c->batch_max, sizeof(*w->fates));
-    w->lanes = xo_calloc(c->batch_max, sizeof(xo_lane *));
-    return w->items && w->messages && w->fates && w->lanes ? XONCE_OK : xo_nomem();
-}
-
 static xonce_status prepare_sub(xonce_consumer *c, xo_sub *s)
 {
     const xo_source_ops *ops = c->source->ops;
@@ -337,7 +327,7 @@ static xonce_status prepare(xonce_consumer *c)
     xonce_status st = xo_maintenance_check(c);
     for (size_t i = 0; st == XONCE_OK && i < c->nworkers; i++) {
         if (!c->workers[i].items) {
-            st = make_worker(c, &c->workers[i]);
+            st = xo_worker_make(c, &c->workers[i]);
         }
     }
     const xo_source_ops *ops = c->source->ops;
@@ -478,10 +468,7 @@ void xonce_consumer_free(xonce_consumer *c)
         free(c->subs[i].table);
     }
     for (size_t i = 0; i < c->nworkers; i++) {
-        free(c->workers[i].items);
-        free(c->workers[i].messages);
-        free(c->workers[i].fates);
-        free(c->workers[i].lanes);
+        xo_worker_free(&c->workers[i]);
     }
     free(c->workers);
     free(c->subs);

@@ -53,10 +53,13 @@ typedef struct {
 enum { XO_LANE_BUCKETS = 4096 };
 
 typedef enum { XO_FATE_ACK, XO_FATE_NACK, XO_FATE_HOLD } xo_fate;
-typedef struct {
+typedef struct xo_worker {
     xonce_consumer *c;
     pthread_t thread;
     void *state;                 /* of the user's hooks */
+    xo_spec *spec;               /* of this batch */
+    xo_ahead ahead;
+    struct xo_worker *later;     /* no worker, but room for the batch after this one */
     xo_sub *sub;
     xo_item *items;              /* batch.max of them */
     xonce_message **messages;    /* the same messages, ours to settle */
@@ -66,6 +69,8 @@ typedef struct {
     int probing;                 /* this run finds out whether the database is back */
     int64_t since, expires;      /* of the run that is on, monotonic; since 0 = none. Guarded by the mutex */
 } xo_worker;
+xonce_status xo_worker_make(xonce_consumer *c, xo_worker *w);
+void xo_worker_free(xo_worker *w);
 
 typedef enum { XO_NEW, XO_RUNNING, XO_ENDED } xo_phase;
 struct xonce_consumer {

@@ -3,6 +3,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "consumer/parts.h"
+#include <stdlib.h>
 
 typedef enum {
     RUN_FINE,
@@ -39,11 +40,103 @@ void xo_spec_of(const xonce_consumer *c, const xo_sub *s, void *worker, xo_spec 
                      .no_dedup = c->no_dedup, .max_attempts = c->attempts};
 }
 
+/* ---- the two batches of a worker ---- */
+
+static xonce_status make_room(xonce_consumer *c, xo_worker *w)
+{
+    w->c = c;
+    w->items = xo_calloc(c->batch_max, sizeof(*w->items));
+    w->messages = xo_calloc(c->batch_max, sizeof(xonce_message *));
+    w->fates = xo_calloc(c->batch_max, sizeof(*w->fates));
+    w->lanes = xo_calloc(c->batch_max, sizeof(xo_lane *));
+    w->spec = xo_calloc(1, sizeof(*w->spec));
+    return w->items && w->messages && w->fates && w->lanes && w->spec ? XONCE_OK : xo_nomem();
+}
+
+static void free_room(xo_worker *w)
+{
+    free(w->items);
+    free(w->messages);
+    free(w->fates);
+    free(w->lanes);
+    free(w->spec);
+}
+
+xonce_status xo_worker_make(xonce_consumer *c, xo_worker *w)
+{
+    w->later = xo_calloc(1, sizeof(*w->later));
+    if (!w->later) {
+        return xo_nomem();
+    }
+    xonce_status st = make_room(c, w);
+    return st == XONCE_OK ? make_room(c, w->later) : st;
+}
+
+void xo_worker_free(xo_worker *w)
+{
+    if (w->later) {
+        free_room(w->later);
+        free(w->later);
+    }
+    free_room(w);
+}
+
+static void fill_spec(xo_worker *w, xo_worker *batch)
+{
+    xo_spec_of(w->c, batch->sub, w->state, batch->spec);
+    batch->spec->ahead = &w->ahead;
+}
+
+/* Lock held. */
+static void swap_batches(xo_worker *w)
+{
+    xo_worker was = *w, *b = w->later;
+    w->sub = b->sub;
+    w->items = b->items;
+    w->messages = b->messages;
+    w->fates = b->fates;
+    w->lanes = b->lanes;
+    w->spec = b->spec;
+    w->n = b->n;
+    w->expires = b->expires;
+    b->sub = was.sub;
+    b->items = was.items;
+    b->messages = was.messages;
+    b->fates = was.fates;
+    b->lanes = was.lanes;
+    b->spec = was.spec;
+    b->n = was.n;
+    b->expires = was.expires;
+}
+
+/* Just before a COMMIT: what is there now for the next batch. */
+static size_t take_later(void *worker, xo_item **items, const xo_spec **spec)
+{
+    xo_worker *w = worker, *b = w->later;
+    xonce_consumer *c = w->c;
+    xo_list dropped = {0};
+    pthread_mutex_lock(&c->lock);
+    if (!c->stopping && !c->down) {
+        int64_t since = w->since;
+        swap_batches(w);
+        (void)xo_take(c, w, &dropped, NULL);
+        swap_batches(w);
+        w->since = since;
+    }
+    pthread_mutex_unlock(&c->lock);
+    xo_give_back(c, &dropped, 0);
+    if (b->n) {
+        fill_spec(w, b);
+    }
+    *items = b->items;
+    *spec = b->spec;
+    return b->n;
+}
+
 static run_kind run(xo_worker *w, xo_error *why)
 {
-    xo_spec spec;
-    xo_spec_of(w->c, w->sub, w->state, &spec);
-    run_kind kind = judge(xo_run(w->c->store, w->items, w->n, &spec));
+    fill_spec(w, w);
+    run_kind kind = judge(xo_run(w->c->store, w->items, w->n, w->spec));
     size_t put_off = 0;
     if (kind != RUN_FINE) {
         xo_error_save(why);
@@ -138,6 +231,32 @@ static void report(xonce_consumer *c, int change, const xo_error *why, run_kind 
     }
 }
 
+/* Sorts out a batch by the fates of its messages; those that wait on go back to the head of their queue. Lock held. */
+static void sort_out(xonce_consumer *c, xo_worker *w, xo_list *acks, xo_list *nacks, int down)
+{
+    xo_list held = {0};
+    if (w->sub->in_lanes) {
+        xo_lane_return(c, w, acks, nacks, down);
+        return;
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        xo_list_push(w->fates[i] == XO_FATE_ACK ? acks : w->fates[i] == XO_FATE_NACK ? nacks : &held, w->messages[i]);
+    }
+    c->waiting += held.n;
+    xo_list_prepend(&w->sub->waiting, &held);
+}
+
+/* The later batch is not begun where nothing is begun: all of it waits on. Lock held. */
+static void put_back_later(xonce_consumer *c, xo_worker *w)
+{
+    xo_list none = {0};
+    if (w->n && !w->ahead.next && (c->down || c->stopping)) {
+        sort_out(c, w, &none, &none, 1);
+        w->n = 0;
+        w->since = 0;
+    }
+}
+
 static void work(xo_worker *w)
 {
     xonce_consumer *c = w->c;
@@ -145,22 +264,17 @@ static void work(xo_worker *w)
     run_kind kind = run(w, &why);
     int64_t now = xo_mono_ms(), took = now - w->since, over = now - w->expires;
     const char *topic = w->sub->topic;
-    xo_list acks = {0}, nacks = {0}, held = {0};
+    xo_list acks = {0}, nacks = {0};
 
     pthread_mutex_lock(&c->lock);
     w->since = 0;
     count(c, w);
-    if (w->sub->in_lanes) {
-        xo_lane_return(c, w, &acks, &nacks, kind == RUN_DOWN || kind == RUN_DEAD);
-    } else {
-        for (size_t i = 0; i < w->n; i++) {
-            xo_list_push(w->fates[i] == XO_FATE_ACK ? &acks : w->fates[i] == XO_FATE_NACK ? &nacks : &held, w->messages[i]);
-        }
-        c->waiting += held.n;
-        xo_list_prepend(&w->sub->waiting, &held);
-    }
+    sort_out(c, w, &acks, &nacks, kind == RUN_DOWN || kind == RUN_DEAD);
     w->n = 0;
+    swap_batches(w);
+    w->since = w->n ? xo_mono_ms() : 0;
     int change = database_state(c, w, kind);
+    put_back_later(c, w);
     pthread_cond_signal(&c->work);
     if (change < 0) {
         pthread_cond_broadcast(&c->work);
@@ -248,12 +362,14 @@ void *xo_worker_main(void *worker)
         xo_consumer_die(w->c, &why);
         return NULL;
     }
-    for (xo_list dropped = {0}; next_batch(w, &dropped);) {
+    w->ahead = (xo_ahead){.take = take_later, .arg = w};
+    for (xo_list dropped = {0}; w->n || next_batch(w, &dropped);) {
         xo_give_back(w->c, &dropped, 0);
         if (w->n) {
             work(w);
         }
     }
+    xo_ahead_drop(&w->ahead);
     xo_store_worker_end(w->c->store, w->state);
     return NULL;
 }

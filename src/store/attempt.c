@@ -87,6 +87,7 @@ static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
             break;
         case XO_CLAIM_NONE:
         case XO_CLAIM_FRESH:
+        case XO_CLAIM_REFUSED:
         case XO_CLAIM_TWIN:
         case XO_CLAIM_COVERED:
             continue;
@@ -96,14 +97,13 @@ static int take_out_odd(xo_runner *r, const size_t *set, size_t n)
     return any;
 }
 
-static xo_step claim_set(xo_runner *r, const size_t *set, size_t n)
+xonce_status xo_attempt_claims(xo_runner *r, const size_t *set, size_t n)
 {
-    xo_claimant **cls = xo_arena_alloc(&r->tx.arena, n * sizeof *cls);
-    if (!cls) {
-        xo_nomem();
-        return XO_STEP_FATAL;
-    }
+    xo_arena_reset(&r->arena);
+    xo_claimant **cls = xo_arena_alloc(&r->arena, (n ? n : 1) * sizeof *cls);
     size_t k = 0;
+    if (!cls)
+        return xo_nomem();
     for (size_t i = 0; i < n; i++) {
         xo_claimant *cl = &r->all[set[i]].cl;
         if (r->spec->no_dedup || (xo_by_offset(cl->m) && !cl->m->claim_record))
@@ -111,9 +111,24 @@ static xo_step claim_set(xo_runner *r, const size_t *set, size_t n)
         else
             cls[k++] = cl;
     }
+    r->claims = (xo_claims){0};
+    return k ? xo_claim_prepare(r->s, &r->arena, cls, k, &r->claims) : XONCE_OK;
+}
+
+/* What refused a claim may be read back with the COMMIT, when it needs not be known before: no other message waits for it, and no earlier attempt may have made that row. */
+static int may_read_later(const xo_runner *r)
+{
+    return r->s->d->pipelines && r->attempts == 1 && !r->spec->ordered && !r->by_offset;
+}
+
+static xo_step claim_set(xo_runner *r, const size_t *set, size_t n, int sent)
+{
+    if (!sent && xo_attempt_claims(r, set, n) != XONCE_OK)
+        return step_of_error();
     if (r->spec->no_dedup)
         return XO_STEP_DONE;
-    if (k && xo_claim_all(r->s, r->tx.c, &r->tx.arena, cls, k) != XONCE_OK)
+    size_t k = r->claims.n;
+    if (k && xo_claim_take(r->s, r->tx.c, &r->claims, may_read_later(r)) != XONCE_OK)
         return step_of_error();
     for (size_t i = 0; i < n; i++)
         if (r->all[set[i]].cl.state == XO_CLAIM_FRESH) /* so what an earlier attempt claimed is not there */
@@ -347,7 +362,7 @@ static void settle_set(xo_runner *r, const size_t *set, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         xo_member *m = &r->all[set[i]];
-        if (m->left || m->cl.state == XO_CLAIM_TWIN)
+        if (m->left || m->cl.state == XO_CLAIM_TWIN || m->cl.state == XO_CLAIM_REFUSED) /* refused still: once more, looking closer */
             continue;
         if (m->cl.state != XO_CLAIM_FRESH && m->cl.state != XO_CLAIM_DUPLICATE) { /* no row was read back for it: whatever it is, it is no duplicate */
             xo_fail(XONCE_E_SQL, "message %.64s was neither claimed nor found", m->cl.uniq);
@@ -359,7 +374,7 @@ static void settle_set(xo_runner *r, const size_t *set, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         xo_member *m = &r->all[set[i]];
-        if (m->left || m->cl.state != XO_CLAIM_TWIN)
+        if (m->left || m->cl.state != XO_CLAIM_TWIN || m->cl.twin->state == XO_CLAIM_REFUSED)
             continue;
         m->settled = 1;
         m->it->outcome = XONCE_DUPLICATE;
@@ -417,6 +432,35 @@ static int any_by_offset(const xo_runner *r, const size_t *set, size_t n)
     return 0;
 }
 
+/* Sends the COMMIT, and what may share its trip. */
+static xo_step commit_with(xo_runner *r, const size_t *set, size_t n)
+{
+    xo_company with = {.group = r->s->group};
+    size_t failed_item = SIZE_MAX;
+    xo_runner *next = NULL;
+    if (r->claims.refused) {
+        with.refused = r->claims.rows;
+        with.nrefused = r->claims.k;
+    }
+    if (r->spec->ahead && r->s->d->pipelines)
+        next = xo_ahead_prepare(r, &with);
+    if (r->s->d->pipelines)
+        r->tx.c->with = &with;
+    xonce_status st = xo_tx_commit(&r->tx, &failed_item);
+    r->tx.c->with = NULL;
+    xo_step step = st != XONCE_OK ? commit_failed(r, set, n, failed_item) : xo_failpoint("committed") != XONCE_OK ? unknown_commit(r, set, n) : XO_STEP_DONE;
+    if (step == XO_STEP_DONE && next && with.begun)
+        xo_ahead_begun(r, next);
+    else
+        xo_runner_free(next);
+    if (step != XO_STEP_DONE)
+        return step;
+    if (r->claims.refused)
+        xo_claim_judge(&r->claims);
+    settle_set(r, set, n);
+    return step;
+}
+
 static xo_step commit_set(xo_runner *r, const size_t *set, size_t n)
 {
     if (count_fresh(r, set, n) == 0 && !any_maybe(r, set, n) && !any_by_offset(r, set, n)) {
@@ -428,20 +472,14 @@ static xo_step commit_set(xo_runner *r, const size_t *set, size_t n)
     }
     if (xo_failpoint("committing") != XONCE_OK)
         return XO_STEP_AGAIN;
-    size_t failed_item = SIZE_MAX;
-    if (xo_tx_commit(&r->tx, &failed_item) != XONCE_OK)
-        return commit_failed(r, set, n, failed_item);
-    if (xo_failpoint("committed") != XONCE_OK)
-        return unknown_commit(r, set, n);
-    settle_set(r, set, n);
-    return XO_STEP_DONE;
+    return commit_with(r, set, n);
 }
 
-static xo_step transaction(xo_runner *r, const size_t *set, size_t n)
+static xo_step transaction(xo_runner *r, const size_t *set, size_t n, int sent)
 {
     if (xo_failpoint("begun") != XONCE_OK)
         return XO_STEP_AGAIN;
-    xo_step step = claim_set(r, set, n);
+    xo_step step = claim_set(r, set, n, sent);
     if (step != XO_STEP_DONE)
         return step;
     if (xo_failpoint("claimed") != XONCE_OK)
@@ -479,15 +517,29 @@ static void note_exposed(xo_runner *r, const size_t *set, size_t n)
             r->all[set[i]].exposed = 1;
 }
 
-xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
+/* Opens the transaction, unless that was done behind the COMMIT of the batch before. */
+static xonce_status open_tx(xo_runner *r, int sent)
 {
     xonce_tx *tx = &r->tx;
-    memset(tx, 0, sizeof *tx);
+    xonce_status st = XONCE_OK;
+    if (!sent) {
+        memset(tx, 0, sizeof *tx);
+        st = xo_tx_open(tx, r->s);
+    }
     tx->worker = r->spec->worker;
     tx->stopping = r->spec->stopping;
     tx->lender = SIZE_MAX;
     r->culprit = SIZE_MAX;
-    if (xo_tx_open(tx, r->s) != XONCE_OK)
+    return st;
+}
+
+xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
+{
+    xonce_tx *tx = &r->tx;
+    int sent = r->open;
+    r->open = 0;
+    r->attempts++;
+    if (open_tx(r, sent) != XONCE_OK)
         return step_of_error() == XO_STEP_SPLIT ? XO_STEP_FATAL : step_of_error();
     for (size_t i = 0; i < n; i++) {
         xo_member *m = &r->all[set[i]];
@@ -495,7 +547,7 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
         if (m->cl.m->expires_mono < tx->expires_mono)
             tx->expires_mono = m->cl.m->expires_mono;
     }
-    xo_step step = transaction(r, set, n);
+    xo_step step = transaction(r, set, n, sent);
     if (step != XO_STEP_DONE && step != XO_STEP_ESCAPED && guard_is_gone(tx))
         step = XO_STEP_ESCAPED;
     if (tx->c && step == XO_STEP_ESCAPED) {

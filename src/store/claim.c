@@ -143,6 +143,12 @@ static void fill_row(const xonce_store *s, xo_claim *r, const xo_claimant *cl)
     r->log_offset = cl->m->log_offset;
 }
 
+/* The row that has its key is another message's. */
+static int is_other(const xo_claimant *cl, const xo_claim *r)
+{
+    return r->found_digest[0] && (strcmp(r->found_digest, cl->digest) != 0 || strcmp(r->found_topic, cl->m->topic) != 0);
+}
+
 /* What a refused claim means: only a row read back under a lock makes it a duplicate. */
 static xonce_status judge_refused(xonce_store *s, xo_claimant *cl, const xo_claim *r)
 {
@@ -150,10 +156,9 @@ static xonce_status judge_refused(xonce_store *s, xo_claimant *cl, const xo_clai
         cl->state = XO_CLAIM_NO_ROW;
         return XONCE_OK;
     }
-    int other = r->found_digest[0] && (strcmp(r->found_digest, cl->digest) != 0 || strcmp(r->found_topic, cl->m->topic) != 0);
     cl->over = NULL;
     cl->found_row = r->found_row;
-    if (other)
+    if (is_other(cl, r))
         return collide(s, cl);
     cl->state = XO_CLAIM_DUPLICATE;
     return XONCE_OK;
@@ -202,42 +207,69 @@ static void refuse_stale(xonce_store *s, xo_claimant **set, size_t n, int64_t no
     xo_pool_clock(s->pool, now);
 }
 
-/* One claim statement for those that have no state yet. */
-static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n)
+/* The rows of those that have no state yet. */
+static void fill_rows(const xonce_store *s, xo_claims *p)
 {
-    xo_claim *rows = xo_arena_alloc(arena, n * sizeof *rows);
-    xo_claimant **who = xo_arena_alloc(arena, n * sizeof *who);
-    if (!rows || !who)
-        return xo_nomem();
-    size_t k = 0, refused = 0;
-    for (size_t i = 0; i < n; i++)
-        if (set[i]->state == XO_CLAIM_NONE) {
-            who[k] = set[i];
-            fill_row(s, &rows[k++], set[i]);
+    p->k = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->set[i]->state == XO_CLAIM_NONE) {
+            p->who[p->k] = p->set[i];
+            fill_row(s, &p->rows[p->k++], p->set[i]);
         }
-    if (k == 0)
-        return end_waiting(s, set, n);
-    int64_t now = 0;
-    xonce_status st = s->d->claim(c, s->group, rows, k, &now);
-    if (st != XONCE_OK)
-        return st;
-    for (size_t i = 0; i < k; i++) {
-        if (!rows[i].fresh) {
+}
+
+/* Who was refused, by the rows that came back fresh or not. */
+static size_t note_fresh(xo_claims *p)
+{
+    size_t refused = 0;
+    for (size_t i = 0; i < p->k; i++) {
+        if (!p->rows[i].fresh) {
             refused++;
             continue;
         }
-        who[i]->state = XO_CLAIM_FRESH;
-        who[i]->row = rows[i].row;
+        p->who[i]->state = XO_CLAIM_FRESH;
+        p->who[i]->row = p->rows[i].row;
     }
-    if (refused) {
-        st = s->d->read_back(c, s->group, rows, k);
+    return refused;
+}
+
+static int waiting(const xo_claims *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->set[i]->state == XO_CLAIM_WAITS)
+            return 1;
+    return 0;
+}
+
+static void put_off_reading(xo_claims *p)
+{
+    for (size_t i = 0; i < p->k; i++)
+        if (!p->rows[i].fresh)
+            p->who[i]->state = XO_CLAIM_REFUSED;
+    p->refused = 1;
+}
+
+/* One claim statement for those that have no state yet. */
+static xonce_status claim_round(xonce_store *s, xo_conn *c, xo_claims *p, int later)
+{
+    if (p->k == 0)
+        return end_waiting(s, p->set, p->n);
+    int64_t now = 0;
+    xonce_status st = s->d->claim(c, s->group, p->rows, p->k, &now);
+    if (st != XONCE_OK)
+        return st;
+    size_t refused = note_fresh(p);
+    if (refused && refused < p->k && later && !waiting(p)) {
+        put_off_reading(p);
+    } else if (refused) {
+        st = s->d->read_back(c, s->group, p->rows, p->k);
         if (st == XONCE_OK)
-            st = judge_all(s, set, n, who, rows, k);
+            st = judge_all(s, p->set, p->n, p->who, p->rows, p->k);
     }
     if (st == XONCE_OK)
-        st = end_waiting(s, set, n);
+        st = end_waiting(s, p->set, p->n);
     if (st == XONCE_OK && now > 0)
-        refuse_stale(s, who, k, now);
+        refuse_stale(s, p->who, p->k, now);
     return st;
 }
 
@@ -249,8 +281,11 @@ static int undecided(xo_claimant *const *set, size_t n)
     return 0;
 }
 
-xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n)
+xonce_status xo_claim_prepare(xonce_store *s, xo_arena *arena, xo_claimant **set, size_t n, xo_claims *p)
 {
+    *p = (xo_claims){.set = set, .n = n, .rows = xo_arena_alloc(arena, n * sizeof *p->rows), .who = xo_arena_alloc(arena, n * sizeof *p->who)};
+    if (!p->rows || !p->who)
+        return xo_nomem();
     xonce_status st = XONCE_OK;
     for (size_t i = 0; i < n && st == XONCE_OK; i++) {
         xo_claimant *cl = set[i];
@@ -261,14 +296,50 @@ xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claima
             st = key_of(s, cl);
         }
     }
-    for (int round = 0; round < 4 && st == XONCE_OK && undecided(set, n); round++) {
-        settle_twins(set, n);
-        st = claim_round(s, c, arena, set, n);
+    if (st != XONCE_OK)
+        return st;
+    settle_twins(set, n);
+    fill_rows(s, p);
+    return xo_cover_prepare(s, &p->cover, arena, set, n);
+}
+
+xonce_status xo_claim_take(xonce_store *s, xo_conn *c, xo_claims *p, int later)
+{
+    c->ask = p->cover.ask.sql ? &p->cover.ask : NULL;
+    xonce_status st = claim_round(s, c, p, later);
+    c->ask = NULL;
+    for (int round = 1; round < 4 && st == XONCE_OK && undecided(p->set, p->n); round++) {
+        p->cover.ask.done = 0; /* that was before these claims */
+        settle_twins(p->set, p->n);
+        fill_rows(s, p);
+        st = claim_round(s, c, p, 0);
     }
-    for (size_t i = 0; i < n; i++)
-        if (set[i]->state == XO_CLAIM_NONE)
-            set[i]->state = XO_CLAIM_TAKEN;
-    return st == XONCE_OK ? xo_claim_covered(s, c, set, n) : st;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->set[i]->state == XO_CLAIM_NONE)
+            p->set[i]->state = XO_CLAIM_TAKEN;
+    if (st == XONCE_OK)
+        st = xo_claim_covered(s, c, &p->cover, p->set, p->n);
+    xo_cover_end(&p->cover);
+    return st;
+}
+
+void xo_claim_judge(const xo_claims *p)
+{
+    for (size_t i = 0; i < p->k; i++) {
+        const xo_claim *r = &p->rows[i];
+        xo_claimant *cl = p->who[i];
+        if (cl->state != XO_CLAIM_REFUSED || !r->found || is_other(cl, r))
+            continue;
+        cl->state = XO_CLAIM_DUPLICATE;
+        cl->found_row = r->found_row;
+    }
+}
+
+xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n)
+{
+    xo_claims p;
+    xonce_status st = xo_claim_prepare(s, arena, set, n, &p);
+    return st == XONCE_OK ? xo_claim_take(s, c, &p, 0) : st;
 }
 
 xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl)

@@ -21,6 +21,10 @@ typedef struct {
     int read_only;
 } xo_open_options;
 
+typedef struct xo_claim xo_claim;
+typedef struct xo_ask xo_ask;
+typedef struct xo_company xo_company;
+
 /* The state of a connection that the layer above may read. The engine's own struct begins with it. */
 typedef struct {
     const xo_dialect *d;
@@ -31,6 +35,8 @@ typedef struct {
     int escaped;                /* set by the engine as soon as it knows that the transaction was ended by somebody else */
     int commit_refused;         /* set by the engine when it refused a handler's COMMIT (SQLite): nothing of it was applied. Cleared by begin */
     int partitioned;            /* set by the engine: the record table is split by day, and the day is part of its key */
+    xo_ask *ask;                /* in: to go along with the next claim */
+    xo_company *with;           /* in: to go along with the next commit, of a dialect that pipelines */
     void *user;                 /* hooks.connected */
     unsigned long id;           /* for logs */
 } xo_conn;
@@ -39,7 +45,7 @@ enum { XO_NO_DAY = -1 };
 static const int64_t XO_DAY_MS = 24 * 3600 * (int64_t)1000;
 
 /* A row to claim. Rows come sorted ascending by key (bytes), keys are unique in a call. */
-typedef struct {
+struct xo_claim {
     const char *key, *topic, *broker, *digest /* 32 hex, never NULL */;
     int32_t queue;
     int64_t offset, store_time, log_offset; /* -1: NULL (store_time, log_offset) */
@@ -52,7 +58,7 @@ typedef struct {
     char found_digest[33];      /* "" when the column is missing or NULL */
     char found_topic[256];
     int64_t found_row;          /* the same of the row that is there */
-} xo_claim;
+};
 
 /* A queued statement of a handler. Values live in the transaction's arena. */
 typedef struct {
@@ -70,6 +76,26 @@ struct xonce_row {
     const size_t *len;
 };
 typedef int (*xo_row_fn)(const xonce_row *r, void *arg);
+
+/* A query that runs behind a claim. An engine that can sends it along and sets done; else the caller runs it after. */
+struct xo_ask {
+    const xo_sql *sql;
+    const xonce_value *v;       /* sql->nparams values */
+    xo_row_fn fn;
+    void *arg;
+    int done;
+};
+
+/* What shares the trip of a COMMIT. */
+struct xo_company {
+    const char *group;
+    xo_claim *refused;          /* in front of it: nrefused rows of which those that are not fresh are read back, as read_back() does; a failure of that is the commit's */
+    size_t nrefused;
+    xo_claim *next;             /* behind it: the claim of nnext rows in the next transaction, with ask (may be NULL) */
+    size_t nnext;
+    xo_ask *ask;
+    int begun;                  /* out: committed, and that transaction is open. claim() of the same rows brings its result; rollback() ends it */
+};
 
 /* The record table as it stands. */
 typedef struct {
@@ -128,6 +154,7 @@ struct xo_dialect {
     int runs_at_once;           /* 1: run() is called for each statement as it is queued (SQLite) */
     int savepoint_each;         /* 1: a savepoint per message costs next to nothing (SQLite) */
     int one_writer;             /* 1: one connection writes, others would only wait (SQLite) */
+    int pipelines;              /* 1: commit() takes company (PostgreSQL) */
     const char *quoted_offset;  /* "\"offset\"" or "`offset`" */
     const char *sql_now;        /* expression: database time in ms UTC as a 64-bit integer */
     const char *sql_for_update; /* " FOR UPDATE" or "" */

@@ -126,6 +126,7 @@ void xo_pg_rollback(xo_conn *x)
     if (x->joined)
         return;
     x->in_tx = 0;
+    xo_pg_drop_ahead(c);
     if (x->lost || !begun)
         return;
     xo_error_save(&e);
@@ -275,6 +276,7 @@ const xo_dialect *xo_dialect_postgres(void)
     static const xo_dialect dialect = {
         .name = "postgresql",
         .kind = XO_DIALECT_PG,
+        .pipelines = 1,
         .quoted_offset = "\"offset\"",
         .sql_now = PG_NOW_MS,
         .sql_for_update = " FOR UPDATE",

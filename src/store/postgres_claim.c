@@ -9,7 +9,7 @@
 
 static void forget_texts(xo_pg_conn *c)
 {
-    char **const texts[] = {&c->table, &c->insert, &c->select, &c->insert_any, &c->select_any};
+    char **const texts[] = {&c->table, &c->insert, &c->insert_one, &c->select, &c->insert_any, &c->select_any};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         free(*texts[i]);
         *texts[i] = NULL;
@@ -24,16 +24,26 @@ static char *insert_text(const xo_pg_conn *c, const char *table, int any)
     char *other = !split ? xo_strdup("")
                   : any  ? xo_printf("WHERE (SELECT 1 FROM %s x WHERE x.message_id = u.m AND (x.store_day = -1) <> (u.y = -1) LIMIT 1) IS NULL ", table)
                          : xo_printf("WHERE (SELECT 1 FROM %s x WHERE x.message_id = u.m AND x.store_day = -1) IS NULL ", table);
+    /* unnest in the list of columns: in FROM each would fill a table of its own first */
     char *text = !other ? NULL
                         : xo_printf("INSERT INTO %s (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", broker_name%s%s) "
-                                    "SELECT $1::text, u.m, u.t, (SELECT " PG_NOW_MS "), u.q, u.o, u.b%s%s "
-                                    "FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[], $6::text[]%s%s) AS u(m, t, q, o, b%s%s) "
-                                    "%sON CONFLICT (message_id%s) DO NOTHING RETURNING message_id",
+                                    "SELECT $1::text, u.m, u.t, (SELECT " PG_NOW_MS "), u.q, u.o, u.b%s%s FROM (SELECT unnest($2::text[]) AS m, unnest($3::text[]) AS t, "
+                                    "unnest($4::int[]) AS q, unnest($5::bigint[]) AS o, unnest($6::text[]) AS b%s%s) u "
+                                    "%sON CONFLICT (message_id%s) DO NOTHING RETURNING message_id%s",
                                     table, ours ? ", store_time, log_offset, digest" : "", split ? ", store_day" : "", ours ? ", u.s, u.l, u.d" : "", split ? ", u.y" : "",
-                                    ours ? ", $7::bigint[], $8::bigint[], $9::text[]" : "", split ? ", $10::int[]" : "", ours ? ", s, l, d" : "", split ? ", y" : "", other,
-                                    split ? ", store_day" : "");
+                                    ours ? ", unnest($7::bigint[]) AS s, unnest($8::bigint[]) AS l, unnest($9::text[]) AS d" : "", split ? ", unnest($10::int[]) AS y" : "", other,
+                                    split ? ", store_day" : "", c->heap ? ", xmin" : "");
     free(other);
     return text;
+}
+
+/* One row, without arrays. */
+static char *insert_one_text(const xo_pg_conn *c, const char *table)
+{
+    int ours = c->layout.has_ours;
+    return xo_printf("INSERT INTO %s (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", broker_name%s) "
+                     "VALUES ($1::text, $2::text, $3::text, " PG_NOW_MS ", $4::int, $5::bigint, $6::text%s) ON CONFLICT (message_id) DO NOTHING RETURNING message_id%s",
+                     table, ours ? ", store_time, log_offset, digest" : "", ours ? ", $7::bigint, $8::bigint, $9::text" : "", c->heap ? ", xmin" : "");
 }
 
 static char *select_text(const xo_pg_conn *c, const char *table, int any)
@@ -50,11 +60,12 @@ static xonce_status make_texts(xo_pg_conn *c, const char *table)
     c->table = xo_strdup(table);
     c->insert = insert_text(c, table, 0);
     c->select = select_text(c, table, 0);
+    c->insert_one = split ? NULL : insert_one_text(c, table);
     c->insert_any = split ? insert_text(c, table, 1) : NULL;
     c->select_any = split ? select_text(c, table, 1) : NULL;
     c->pub.partitioned = split;
     c->generation++;
-    if (c->table && c->insert && c->select && (!split || (c->insert_any && c->select_any)))
+    if (c->table && c->insert && c->select && (split ? c->insert_any && c->select_any : c->insert_one != NULL))
         return XONCE_OK;
     forget_texts(c);
     return xo_nomem();
@@ -67,7 +78,7 @@ xonce_status xo_pg_layout(xo_conn *x, xo_layout *out)
     static const char sql[] = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), (SELECT count(*) FROM "
                               "pg_catalog.pg_attribute a WHERE a.attrelid = c.oid "
                               "AND a.attname IN ('store_time', 'log_offset', 'digest') AND NOT a.attisdropped) = 3, c.relkind = 'p' AND EXISTS "
-                              "(SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'store_day' AND NOT a.attisdropped) "
+                              "(SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'store_day' AND NOT a.attisdropped), c.relkind = 'r' "
                               "FROM pg_catalog.pg_class c "
                               "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = "
                               "to_regclass('transaction_record') AND c.relkind IN ('r', 'p')";
@@ -89,8 +100,9 @@ xonce_status xo_pg_layout(xo_conn *x, xo_layout *out)
     c->layout.exists = PQntuples(r) == 1;
     if (c->layout.exists) {
         const char *table = PQgetvalue(r, 0, 0);
-        int ours = PQgetvalue(r, 0, 1)[0] == 't', split = ours && PQgetvalue(r, 0, 2)[0] == 't';
-        if (!c->table || strcmp(c->table, table) != 0 || ours != c->layout.has_ours || split != c->layout.partitioned) {
+        int ours = PQgetvalue(r, 0, 1)[0] == 't', split = ours && PQgetvalue(r, 0, 2)[0] == 't', heap = PQgetvalue(r, 0, 3)[0] == 't';
+        if (!c->table || strcmp(c->table, table) != 0 || ours != c->layout.has_ours || split != c->layout.partitioned || heap != c->heap) {
+            c->heap = heap;
             c->layout.has_ours = ours;
             c->layout.partitioned = split;
             st = make_texts(c, table);
@@ -120,10 +132,19 @@ static xonce_status need_table(xo_pg_conn *c)
 
 enum { CLAIM_PARAMS = 10 };
 
+static xonce_status arrays_status(xo_buf b[CLAIM_PARAMS], const char *end)
+{
+    for (int k = 1; k < CLAIM_PARAMS; k++) {
+        xo_buf_str(&b[k], end);
+        if (xo_buf_status(&b[k]) != XONCE_OK)
+            return xonce_error_last()->code;
+    }
+    return XONCE_OK;
+}
+
 static xonce_status fill_arrays(xo_buf b[CLAIM_PARAMS], const xo_claim *rows, size_t n)
 {
     size_t i;
-    int k;
     for (i = 0; i < n; i++) {
         const xo_claim *r = &rows[i];
         xo_pg_array_add(&b[1], r->key);
@@ -136,12 +157,23 @@ static xonce_status fill_arrays(xo_buf b[CLAIM_PARAMS], const xo_claim *rows, si
         xo_pg_array_add(&b[8], r->digest);
         xo_pg_array_int(&b[9], r->day, 0);
     }
-    for (k = 1; k < CLAIM_PARAMS; k++) {
-        xo_buf_char(&b[k], '}');
-        if (xo_buf_status(&b[k]) != XONCE_OK)
-            return xonce_error_last()->code;
-    }
-    return XONCE_OK;
+    return arrays_status(b, "}");
+}
+
+/* The same of one row, as plain values; those that stay empty are NULL. */
+static xonce_status fill_one(xo_buf b[CLAIM_PARAMS], const xo_claim *r)
+{
+    xo_buf_str(&b[1], r->key);
+    xo_buf_str(&b[2], r->topic);
+    xo_buf_printf(&b[3], "%d", r->queue);
+    xo_buf_printf(&b[4], "%lld", (long long)r->offset);
+    xo_buf_str(&b[5], r->broker);
+    if (r->store_time >= 0)
+        xo_buf_printf(&b[6], "%lld", (long long)r->store_time);
+    if (r->log_offset >= 0)
+        xo_buf_printf(&b[7], "%lld", (long long)r->log_offset);
+    xo_buf_str(&b[8], r->digest);
+    return arrays_status(b, "");
 }
 
 static int by_key(const void *key, const void *row)
@@ -153,6 +185,8 @@ static xonce_status mark_fresh(const PGresult *r, const PGresult *xid, xo_claim 
 {
     int64_t ours = xid && PQntuples(xid) == 1 ? strtoll(PQgetvalue(xid, 0, 0), NULL, 10) : 0;
     int i;
+    if (!xid && PQnfields(r) == 2 && PQntuples(r) > 0)
+        ours = strtoll(PQgetvalue(r, 0, 1), NULL, 10);
     for (i = 0; i < PQntuples(r); i++) {
         xo_claim *hit = bsearch(PQgetvalue(r, i, 0), rows, n, sizeof(*rows), by_key);
         if (!hit)
@@ -234,7 +268,7 @@ static void push_room(xo_pg_conn *c, const char *group, const xo_claim *rows, si
     xo_pg_push(c, &s);
 }
 
-/* The number of our transaction, as each row of it has it. */
+/* The number of our transaction, as each row of it has it: a partitioned table's rows cannot return it themselves. */
 static void push_xid(xo_pg_conn *c, PGresult **xid)
 {
     xo_pg_send s = {.kind = PG_CONTROL, .text = "SELECT txid_current_if_assigned() % 4294967296", .key = PG_OWN_KEY(PG_KEY_XID), .keep = xid};
@@ -247,61 +281,139 @@ static void push_now(xo_pg_conn *c, PGresult **now)
     xo_pg_push(c, &s);
 }
 
-xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n, int64_t *now_ms)
+/* How long n claims may wait for others. */
+static int64_t claim_patience(const xo_pg_conn *c, size_t n)
 {
-    xo_pg_conn *c = xo_pg_of(x);
-    xo_buf b[CLAIM_PARAMS] = {{0}};
-    const char *v[CLAIM_PARAMS];
-    PGresult *r = NULL, *now = NULL, *xid = NULL;
-    xo_pg_send s = {.kind = PG_CONTROL, .n = CLAIM_PARAMS, .v = v, .keep = &r};
-    xonce_status st = xo_pg_tx_ready(c);
-    size_t i;
-    int begin_now, any;
-    if (st == XONCE_OK)
-        st = need_table(c);
-    if (st == XONCE_OK)
-        st = fill_arrays(b, rows, n);
-    if (st != XONCE_OK)
-        goto out;
-    for (i = 0; i < n; i++) {
+    int64_t ms = (int64_t)(n + 1) * c->lock_ms + 30000;
+    return ms < xo_pg_patience(c) ? ms : xo_pg_patience(c);
+}
+
+/* Forgets what a claim brought. */
+static void forget_claimed(xo_pg_conn *c)
+{
+    xo_pg_claimed *got = &c->claimed;
+    PQclear(got->fresh);
+    PQclear(got->now);
+    PQclear(got->xid);
+    PQclear(got->asked);
+    memset(got, 0, sizeof(*got));
+}
+
+static void push_claim(xo_pg_conn *c, const char *group, const xo_claim *rows, size_t n, const xo_buf b[CLAIM_PARAMS])
+{
+    xo_pg_claimed *got = &c->claimed;
+    const char *v[CLAIM_PARAMS] = {group};
+    xo_pg_send s = {.kind = PG_CONTROL, .v = v, .keep = &got->fresh};
+    int begin_now = !c->begun, split = c->layout.partitioned, any = split && is_any(rows, n), one = !split && n == 1;
+    for (size_t i = 1; i < CLAIM_PARAMS; i++) {
+        v[i] = b[i].len ? b[i].p : i == 6 || i == 7 ? NULL : ""; /* of one row: no store time, no log offset */
+        s.bytes += b[i].len;
+    }
+    s.n = split ? CLAIM_PARAMS : c->layout.has_ours ? CLAIM_PARAMS - 1 : CLAIM_PARAMS - 4;
+    s.text = any ? c->insert_any : one ? c->insert_one : c->insert;
+    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 4 * (uint64_t)c->generation + 2 * (uint64_t)any + (uint64_t)one);
+    xo_pg_tx_prefix(c, &got->now);
+    if (c->pub.joined)
+        push_user_lock(c, &got->now);
+    else if (!begin_now)
+        push_now(c, &got->now);
+    if (split)
+        push_room(c, group, rows, n);
+    xo_pg_push(c, &s);
+    if (c->pub.joined)
+        push_user_lock(c, NULL);
+    else if (!c->heap)
+        push_xid(c, &got->xid);
+    if (got->ask)
+        xo_pg_push_stmt(c, got->ask->sql, got->ask->v, got->ask->sql->nparams, 0, &got->asked);
+}
+
+/* What came of the claim. */
+static xonce_status take_claimed(xo_pg_conn *c, xonce_status st, xo_claim *rows, size_t n, int64_t *now_ms)
+{
+    xo_pg_claimed *got = &c->claimed;
+    const xo_pg_exchange *ex = &c->ex;
+    if (st != XONCE_OK) {
+        if (ex->answered && ex->failed < ex->n && ex->op[ex->failed].kind == PG_STATEMENT)
+            return xo_pg_tx_failed(c, 0, NULL);
+        return claim_failed(c);
+    }
+    st = mark_fresh(got->fresh, got->xid, rows, n);
+    if (st == XONCE_OK && now_ms && got->now)
+        *now_ms = strtoll(PQgetvalue(got->now, 0, PQnfields(got->now) - 1), NULL, 10);
+    if (st == XONCE_OK && got->ask) {
+        st = xo_pg_each_row(got->asked, got->ask->fn, got->ask->arg);
+        got->ask->done = st == XONCE_OK;
+    }
+    return st;
+}
+
+static void mark_unclaimed(xo_claim *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
         rows[i].fresh = 0;
         rows[i].row = 0;
     }
-    v[0] = group;
-    for (i = 1; i < CLAIM_PARAMS; i++) {
-        v[i] = b[i].p;
-        s.bytes += b[i].len;
+}
+
+/* Fills the arrays and pushes; ahead: as a part of its own. Not OK: nothing was pushed. */
+static xonce_status send_claim(xo_pg_conn *c, const char *group, xo_claim *rows, size_t n, int ahead)
+{
+    xo_buf b[CLAIM_PARAMS] = {{0}};
+    xonce_status st = n == 1 && !c->layout.partitioned ? fill_one(b, rows) : fill_arrays(b, rows, n);
+    if (st == XONCE_OK) {
+        mark_unclaimed(rows, n);
+        if (ahead) {
+            xo_pg_next_part(c, claim_patience(c, n));
+            c->begun = 0;
+        }
+        push_claim(c, group, rows, n, b);
     }
-    any = c->layout.partitioned && is_any(rows, n);
-    s.n = c->layout.partitioned ? CLAIM_PARAMS : c->layout.has_ours ? CLAIM_PARAMS - 1 : CLAIM_PARAMS - 4;
-    s.text = any ? c->insert_any : c->insert;
-    s.key = PG_OWN_KEY(PG_KEY_CLAIM + 4 * (uint64_t)c->generation + 2 * (uint64_t)any);
-    begin_now = !c->begun;
-    xo_pg_start(c, (int64_t)(n + 1) * c->lock_ms + 30000 < xo_pg_patience(c) ? (int64_t)(n + 1) * c->lock_ms + 30000
-                                                                             : xo_pg_patience(c));
-    xo_pg_tx_prefix(c, &now);
-    if (x->joined)
-        push_user_lock(c, &now);
-    else if (!begin_now)
-        push_now(c, &now);
-    if (c->layout.partitioned)
-        push_room(c, group, rows, n);
-    xo_pg_push(c, &s);
-    if (x->joined)
-        push_user_lock(c, NULL);
-    else
-        push_xid(c, &xid);
-    st = xo_pg_finish(c);
-    st = st == XONCE_OK ? mark_fresh(r, xid, rows, n) : claim_failed(c);
-    if (st == XONCE_OK && now_ms && now)
-        *now_ms = strtoll(PQgetvalue(now, 0, PQnfields(now) - 1), NULL, 10);
-out:
-    PQclear(r);
-    PQclear(now);
-    PQclear(xid);
-    for (i = 0; i < CLAIM_PARAMS; i++)
+    for (size_t i = 0; i < CLAIM_PARAMS; i++)
         xo_buf_free(&b[i]);
     return st;
+}
+
+xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n, int64_t *now_ms)
+{
+    xo_pg_conn *c = xo_pg_of(x);
+    xonce_status st = XONCE_OK;
+    if (c->ahead && c->claimed.rows == rows) {
+        st = take_claimed(c, xo_pg_finish_part(c, 0), rows, n, now_ms);
+    } else {
+        st = xo_pg_tx_ready(c);
+        if (st == XONCE_OK)
+            st = need_table(c);
+        if (st != XONCE_OK)
+            return st;
+        c->claimed = (xo_pg_claimed){.ask = x->joined ? NULL : x->ask, .rows = rows};
+        xo_pg_start(c, claim_patience(c, n));
+        st = send_claim(c, group, rows, n, 0);
+        if (st != XONCE_OK)
+            xo_pg_give_up(c);
+        st = take_claimed(c, xo_pg_finish(c), rows, n, now_ms);
+    }
+    forget_claimed(c);
+    return st;
+}
+
+xonce_status xo_pg_push_ahead(xo_pg_conn *c, const xo_company *with)
+{
+    c->claimed = (xo_pg_claimed){.ask = with->ask, .rows = with->next};
+    return send_claim(c, with->group, with->next, with->nnext, 1);
+}
+
+enum { DROP_MS = 1000 };
+
+void xo_pg_drop_ahead(xo_pg_conn *c)
+{
+    if (!c->ahead)
+        return;
+    xo_error e;
+    xo_error_save(&e);
+    (void)xo_pg_finish_part(c, DROP_MS); /* a claim that waits for another's: the connection goes */
+    forget_claimed(c);
+    (void)xo_error_restore(&e);
 }
 
 /* ---- read-back ---- */
@@ -330,57 +442,74 @@ static void take_row(const PGresult *r, int i, const char *group, xo_claim *rows
         hit->found_digest[end - 1] = 0;
 }
 
+xonce_status xo_pg_push_read_back(xo_pg_conn *c, xo_claim *rows, size_t n, PGresult **keep)
+{
+    xo_buf keys = {0}, days = {0};
+    const char *v[2];
+    /* planned each time: a plan that was kept from when the table was small reads all of it */
+    xo_pg_send s = {.kind = PG_READ_BACK, .v = v, .keep = keep};
+    int32_t last = XO_NO_DAY;
+    int any = c->layout.partitioned && is_any(rows, n);
+    xo_pg_array_int(&days, XO_NO_DAY, 0);
+    for (size_t i = 0; i < n; i++) {
+        rows[i].found = 0;
+        rows[i].found_digest[0] = rows[i].found_topic[0] = 0;
+        if (rows[i].fresh)
+            continue;
+        xo_pg_array_add(&keys, rows[i].key);
+        if (rows[i].day != last)
+            xo_pg_array_int(&days, rows[i].day, 0);
+        last = rows[i].day;
+    }
+    xo_buf_char(&keys, '}');
+    xo_buf_char(&days, '}');
+    xonce_status st = xo_buf_status(&keys) == XONCE_OK ? xo_buf_status(&days) : xo_buf_status(&keys);
+    if (st == XONCE_OK) {
+        v[0] = keys.p;
+        v[1] = days.p;
+        s.n = c->layout.partitioned && !any ? 2 : 1;
+        s.bytes = keys.len;
+        s.text = any ? c->select_any : c->select;
+        xo_pg_push(c, &s);
+    }
+    xo_buf_free(&keys);
+    xo_buf_free(&days);
+    return st;
+}
+
+void xo_pg_take_back(const PGresult *r, const char *group, xo_claim *rows, size_t n)
+{
+    for (int k = 0; k < PQntuples(r); k++)
+        take_row(r, k, group, rows, n);
+}
+
+static int all_fresh(const xo_claim *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!rows[i].fresh)
+            return 0;
+    return 1;
+}
+
 xonce_status xo_pg_read_back(xo_conn *x, const char *group, xo_claim *rows, size_t n)
 {
     xo_pg_conn *c = xo_pg_of(x);
-    xo_buf keys = {0}, days = {0};
-    const char *v[2];
     PGresult *r = NULL;
-    xo_pg_send s = {.kind = PG_CONTROL, .n = 1, .v = v, .keep = &r};
     xonce_status st = xo_pg_tx_ready(c);
-    size_t i;
-    int k, any;
-    int32_t last = XO_NO_DAY;
     if (st == XONCE_OK)
         st = need_table(c);
-    xo_pg_array_int(&days, XO_NO_DAY, 0);
-    for (i = 0; i < n; i++) {
-        rows[i].found = 0;
-        rows[i].found_digest[0] = rows[i].found_topic[0] = 0;
-        if (!rows[i].fresh) {
-            xo_pg_array_add(&keys, rows[i].key);
-            if (rows[i].day != last)
-                xo_pg_array_int(&days, rows[i].day, 0);
-            last = rows[i].day;
-        }
-    }
-    if (st != XONCE_OK || keys.len == 0)
-        goto out;
-    xo_buf_char(&keys, '}');
-    xo_buf_char(&days, '}');
-    st = xo_buf_status(&keys) == XONCE_OK ? xo_buf_status(&days) : xo_buf_status(&keys);
-    if (st != XONCE_OK)
-        goto out;
-    any = c->layout.partitioned && is_any(rows, n);
-    v[0] = keys.p;
-    v[1] = days.p;
-    s.n = c->layout.partitioned && !any ? 2 : 1;
-    s.bytes = keys.len;
-    s.text = any ? c->select_any : c->select;
-    s.key = 0; /* planned each time: a plan that was kept from when the table was small reads all of it */
+    if (st != XONCE_OK || all_fresh(rows, n))
+        return st;
     xo_pg_start(c, xo_pg_patience(c));
     xo_pg_tx_prefix(c, NULL);
-    xo_pg_push(c, &s);
+    st = xo_pg_push_read_back(c, rows, n, &r);
+    if (st != XONCE_OK)
+        xo_pg_give_up(c);
     st = xo_pg_finish(c);
-    if (st != XONCE_OK) {
+    if (st == XONCE_OK)
+        xo_pg_take_back(r, group, rows, n);
+    else
         st = claim_failed(c);
-        goto out;
-    }
-    for (k = 0; k < PQntuples(r); k++)
-        take_row(r, k, group, rows, n);
-out:
     PQclear(r);
-    xo_buf_free(&keys);
-    xo_buf_free(&days);
     return st;
 }

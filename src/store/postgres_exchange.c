@@ -151,8 +151,16 @@ static void sent(xo_pg_conn *c, int ok, size_t bytes)
     }
     c->ex.n++;
     c->ex.unread += bytes + 64;
-    if (c->ex.unread > PG_PUMP_BYTES)
+    c->ex.unsent += bytes + 64;
+    if (c->ex.unread > PG_PUMP_BYTES) {
         pump(c);
+    } else if (c->ex.unsent > PG_SEND_BYTES) {
+        c->ex.unsent = 0;
+        if (PQflush(c->pg) < 0) {
+            (void)xo_pg_fail_lost(c, "sending");
+            broken(c);
+        }
+    }
 }
 
 static void push_drop(xo_pg_conn *c, const xo_pg_send *s, const xo_pg_prep *victim)
@@ -238,6 +246,19 @@ static void note_copy(xo_pg_conn *c, size_t at)
     ex->answered = !ex->commit_queued;
 }
 
+void xo_pg_next_part(xo_pg_conn *c, int64_t ms)
+{
+    if (c->ex.broken)
+        return;
+    if (!PQpipelineSync(c->pg)) {
+        (void)xo_pg_fail_lost(c, "sending");
+        broken(c);
+        return;
+    }
+    c->ex.part = c->ex.n;
+    c->ex.more_ms = ms;
+}
+
 /* Takes the result of command `at`. Returns 1 when reading must stop. */
 static int take(xo_pg_conn *c, size_t at, PGresult *r, int *ok)
 {
@@ -265,10 +286,10 @@ static int take(xo_pg_conn *c, size_t at, PGresult *r, int *ok)
     return c->pub.lost;
 }
 
-static void read_results(xo_pg_conn *c)
+/* Of the commands from `at` on, up to a Sync. */
+static void read_results(xo_pg_conn *c, size_t at, size_t end)
 {
     xo_pg_exchange *ex = &c->ex;
-    size_t at = 0;
     int had = 0, ok = 0, empty = 0;
     for (;;) {
         PGresult *r;
@@ -281,7 +302,7 @@ static void read_results(xo_pg_conn *c)
             break;
         }
         if (r) {
-            if (at >= ex->n) { /* an error that belongs to no command: the connection ends */
+            if (at >= end) { /* an error that belongs to no command: the connection ends */
                 (void)xo_pg_fail_result(c, r);
                 PQclear(r);
                 xo_pg_mark_lost(c);
@@ -304,10 +325,31 @@ static void read_results(xo_pg_conn *c)
             return;
         }
     }
-    if (at != ex->n) {
+    if (at != end) {
         (void)xo_pg_fail_lost(c, "counting results");
         broken(c);
     }
+}
+
+/* All is read: back to how the connection was. */
+static xonce_status leave(xo_pg_conn *c)
+{
+    xo_pg_exchange *ex = &c->ex;
+    if (ex->broken) {
+        xo_pg_mark_lost(c); /* results are outstanding that nobody will read */
+        return xo_error_restore(&ex->error);
+    }
+    if (ex->entered && (!PQexitPipelineMode(c->pg) || PQsetnonblocking(c->pg, ex->was_nonblocking) != 0)) {
+        (void)xo_pg_fail_lost(c, "leaving the pipeline");
+        broken(c);
+        return xo_error_restore(&ex->error);
+    }
+    if (!ex->entered)
+        (void)PQsetnonblocking(c->pg, ex->was_nonblocking);
+    if (ex->error.pub.code != XONCE_OK)
+        return xo_error_restore(&ex->error);
+    ex->failed = ex->n;
+    return XONCE_OK;
 }
 
 xonce_status xo_pg_finish(xo_pg_conn *c)
@@ -324,22 +366,32 @@ xonce_status xo_pg_finish(xo_pg_conn *c)
         broken(c);
     }
     if (!ex->broken)
-        read_results(c);
-    if (ex->broken) {
-        xo_pg_mark_lost(c); /* results are outstanding that nobody will read */
-        return xo_error_restore(&ex->error);
-    }
-    if (ex->entered && (!PQexitPipelineMode(c->pg) || PQsetnonblocking(c->pg, ex->was_nonblocking) != 0)) {
-        (void)xo_pg_fail_lost(c, "leaving the pipeline");
-        broken(c);
-        return xo_error_restore(&ex->error);
-    }
-    if (!ex->entered)
-        (void)PQsetnonblocking(c->pg, ex->was_nonblocking);
+        read_results(c, 0, ex->part ? ex->part : ex->n);
+    if (ex->broken || !ex->part)
+        return leave(c);
+    c->ahead = 1;
     if (ex->error.pub.code != XONCE_OK)
         return xo_error_restore(&ex->error);
     ex->failed = ex->n;
     return XONCE_OK;
+}
+
+xonce_status xo_pg_finish_part(xo_pg_conn *c, int64_t ms)
+{
+    xo_pg_exchange *ex = &c->ex;
+    ex->deadline = xo_mono_ms() + (ms ? ms : ex->more_ms);
+    memset(&ex->error, 0, sizeof(ex->error));
+    ex->failed = 0;
+    ex->answered = ex->commit_queued = 0;
+    c->sync_doubt = c->no_tx = 0;
+    c->ahead = 0;
+    if (c->pub.lost) {
+        (void)xo_fail_sql(XONCE_E_CONNECT, XO_SQL_LOST, 0, NULL, "the connection to PostgreSQL is gone");
+        broken(c);
+    } else {
+        read_results(c, ex->part, ex->n);
+    }
+    return leave(c);
 }
 
 xonce_status xo_pg_tell(xo_pg_conn *c, const char *sql, int n, const char *const *v, int64_t ms, PGresult **keep)

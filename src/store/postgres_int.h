@@ -9,6 +9,7 @@
 enum {
     PG_PREPARED_MAX = 200,   /* statements kept prepared on one connection */
     PG_PUMP_BYTES = 1 << 18, /* sent without reading at most this much */
+    PG_SEND_BYTES = 1 << 13, /* handed to the kernel when so much has gathered: the server works while we still write */
     PG_PENDING_MAX = 16,
     PG_NAME_SIZE = 64
 };
@@ -33,6 +34,7 @@ typedef enum {
     PG_PREPARE,
     PG_DROP,
     PG_STATEMENT,
+    PG_READ_BACK, /* of refused claims, in front of a COMMIT */
     PG_COMMIT
 } xo_pg_op_kind;
 
@@ -63,6 +65,9 @@ typedef struct {
     size_t n, cap;
     int64_t deadline; /* xo_mono_ms() */
     size_t unread;    /* bytes sent since input was looked at */
+    size_t unsent;    /* gathered since they were last handed to the kernel */
+    size_t part;      /* commands of the first of two parts, each with a Sync of its own; 0: there is one */
+    int64_t more_ms;  /* how long the second may take */
     int entered, was_nonblocking;
     int broken; /* nothing more can be sent; the error is in `error` */
     int commit_queued;
@@ -70,6 +75,13 @@ typedef struct {
     size_t failed;  /* that command; n when none or the connection */
     int answered;   /* the error came from the server for that command */
 } xo_pg_exchange;
+
+/* What a claim brings. */
+typedef struct {
+    PGresult *fresh, *now, *xid, *asked;
+    xo_ask *ask;
+    const xo_claim *rows;
+} xo_pg_claimed;
 
 typedef struct {
     const char **v;
@@ -90,8 +102,9 @@ typedef struct {
     size_t npending;
     /* the record table */
     xo_layout layout;
+    int heap;              /* a table of its own, not of partitions */
     char *table;           /* qualified and quoted; NULL while it is missing */
-    char *insert, *select; /* the claim's and the read-back's text for it */
+    char *insert, *insert_one, *select; /* the claim's and the read-back's text for it */
     char *insert_any, *select_any; /* of a partitioned table, when a message without a day is among them: over all partitions */
     unsigned generation;   /* of that text */
     /* prepared statements */
@@ -108,6 +121,8 @@ typedef struct {
     int64_t found_from, found_to; /* of a partitioned table: the ctimes of what the last look found */
     char lock_was[32];  /* wrapped: the user's lock_timeout */
     xo_pg_exchange ex;
+    int ahead; /* the second part of the exchange, the next transaction's claim, is not read yet */
+    xo_pg_claimed claimed;
     xo_pg_params params;
 } xo_pg_conn;
 
@@ -140,7 +155,9 @@ void xo_pg_push(xo_pg_conn *c, const xo_pg_send *s);
 void xo_pg_push_text(xo_pg_conn *c, xo_pg_op_kind kind, const char *sql);
 void xo_pg_push_parse(xo_pg_conn *c, const char *sql); /* only looks whether it can be prepared */
 void xo_pg_give_up(xo_pg_conn *c);                     /* the thread's error ends the exchange and the connection */
-xonce_status xo_pg_finish(xo_pg_conn *c);
+void xo_pg_next_part(xo_pg_conn *c, int64_t ms); /* what is pushed from here on has a fate of its own; ms as for xo_pg_start */
+xonce_status xo_pg_finish(xo_pg_conn *c); /* of two parts the first */
+xonce_status xo_pg_finish_part(xo_pg_conn *c, int64_t ms); /* the second; ms 0: as long as was said */
 int64_t xo_pg_patience(const xo_pg_conn *c); /* how long the server may be busy with our statements */
 xonce_status xo_pg_next_result(xo_pg_conn *c, int64_t deadline,
                                PGresult **out); /* CONNECT when the connection broke or the time is up */
@@ -176,6 +193,8 @@ xonce_status xo_pg_tx_failed(xo_pg_conn *c, size_t stmt_none,
 void xo_pg_rollback(xo_conn *x);
 
 /* postgres_run.c */
+void xo_pg_push_stmt(xo_pg_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, size_t index, PGresult **keep);
+xonce_status xo_pg_each_row(const PGresult *r, xo_row_fn fn, void *arg);
 xonce_status xo_pg_run(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed);
 xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed);
 xonce_status xo_pg_query(xo_conn *x, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg,
@@ -186,6 +205,12 @@ xonce_status xo_pg_try_sql(xo_conn *x, const xo_sql *sql);
 xonce_status xo_pg_layout(xo_conn *x, xo_layout *out);
 xonce_status xo_pg_claim(xo_conn *x, const char *group, xo_claim *rows, size_t n, int64_t *now_ms);
 xonce_status xo_pg_read_back(xo_conn *x, const char *group, xo_claim *rows, size_t n);
+/* The same as part of an exchange: push, and take the rows that came. */
+xonce_status xo_pg_push_read_back(xo_pg_conn *c, xo_claim *rows, size_t n, PGresult **keep);
+void xo_pg_take_back(const PGresult *r, const char *group, xo_claim *rows, size_t n);
+/* Pushes the claim of the next transaction as a part of its own. Not OK: nothing was pushed. */
+xonce_status xo_pg_push_ahead(xo_pg_conn *c, const xo_company *with);
+void xo_pg_drop_ahead(xo_pg_conn *c); /* reads what came of it and forgets it; the transaction stays as it is */
 
 /* postgres_prune.c */
 xonce_status xo_pg_prune_lock(xo_conn *x, int *got);

@@ -310,6 +310,7 @@ void xo_pg_close(xo_conn *x)
         PQfinish(c->pg);
     free(c->table);
     free(c->insert);
+    free(c->insert_one);
     free(c->select);
     free(c->insert_any);
     free(c->select_any);

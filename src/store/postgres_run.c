@@ -17,7 +17,7 @@ static xonce_status check_values(const xo_stmt *s, size_t n, size_t *failed)
     return XONCE_OK;
 }
 
-static void push_stmt(xo_pg_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, size_t index, PGresult **keep)
+void xo_pg_push_stmt(xo_pg_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, size_t index, PGresult **keep)
 {
     xo_pg_send s = {
         .kind = PG_STATEMENT, .stmt = index, .text = sql->text, .key = sql->serial, .n = (int)n, .keep = keep};
@@ -42,7 +42,7 @@ static void push_all(xo_pg_conn *c, const xo_stmt *s, size_t n)
 {
     size_t i;
     for (i = 0; i < n && !c->ex.broken; i++)
-        push_stmt(c, s[i].sql, s[i].v, s[i].sql->nparams, i, NULL);
+        xo_pg_push_stmt(c, s[i].sql, s[i].v, s[i].sql->nparams, i, NULL);
 }
 
 xonce_status xo_pg_run(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed)
@@ -81,6 +81,8 @@ static xonce_status commit_failed(xo_pg_conn *c, size_t n, size_t *failed)
     *failed = n;
     if (!server_said_no)
         return ex->commit_queued ? unknown_commit(c, ex->error.pub.text) : xo_error_restore(&ex->error);
+    if (ex->op[ex->failed].kind == PG_READ_BACK && ex->error.cls != XO_SQL_LOST) /* no handler's fault: by itself it tells whose */
+        return xo_fail_sql(XONCE_E_CONFLICT, XO_SQL_AGAIN, 0, ex->error.pub.sqlstate, "reading back what refused a claim: %s", ex->error.pub.text);
     if (ex->op[ex->failed].kind != PG_COMMIT) /* everything behind it was skipped */
         return xo_pg_tx_failed(c, n, failed);
     /* a session that is ended while its COMMIT waits for a standby has committed here */
@@ -90,7 +92,7 @@ static xonce_status commit_failed(xo_pg_conn *c, size_t n, size_t *failed)
 static xonce_status judge_tag(xo_pg_conn *c, const char *tag, int lent)
 {
     if (strcmp(tag, "COMMIT") == 0 && !c->no_tx) {
-        if (PQtransactionStatus(c->pg) != PQTRANS_IDLE)
+        if (!c->ahead && PQtransactionStatus(c->pg) != PQTRANS_IDLE) /* with more on its way libpq does not tell */
             return unknown_commit(c, "the server says that a transaction is still open");
         return c->sync_doubt ? unknown_commit(c, "the wait for the synchronous standby was cancelled") : XONCE_OK;
     }
@@ -101,15 +103,13 @@ static xonce_status judge_tag(xo_pg_conn *c, const char *tag, int lent)
                        tag);
 }
 
-xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed)
+/* May this commit be sent? Not OK, or *nothing: it is settled without. */
+static xonce_status ready_to_commit(xo_pg_conn *c, const xo_stmt *s, size_t n, size_t *failed, int *nothing)
 {
-    xo_pg_conn *c = xo_pg_of(x);
-    xo_pg_send end = {.kind = PG_COMMIT, .text = "COMMIT"};
-    PGresult *r = NULL;
-    int lent;
     xonce_status st;
     *failed = n;
-    if (x->joined)
+    *nothing = 0;
+    if (c->pub.joined)
         return xo_fail(XONCE_E_INVALID, "a joined transaction is committed by its owner");
     st = check_values(s, n, failed);
     if (st == XONCE_OK)
@@ -118,28 +118,59 @@ xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed
         return st;
     if (!c->begun && n == 0) { /* nothing was ever sent */
         c->npending = 0;
-        x->in_tx = 0;
+        c->pub.in_tx = 0;
+        *nothing = 1;
         return XONCE_OK;
     }
-    if (!xo_pg_alive(c)) /* better now than with a COMMIT on its way */
-        return xo_pg_fail_lost(c, "the transaction was open");
-    end.keep = &r;
+    return xo_pg_alive(c) ? XONCE_OK : xo_pg_fail_lost(c, "the transaction was open"); /* better now than with a COMMIT on its way */
+}
+
+/* The company goes in front of the COMMIT. */
+static void push_refused(xo_pg_conn *c, const xo_company *with, PGresult **back)
+{
+    if (with && with->nrefused && !c->ex.broken && xo_pg_push_read_back(c, with->refused, with->nrefused, back) != XONCE_OK)
+        xo_pg_give_up(c);
+}
+
+static void ended(xo_pg_conn *c)
+{
+    c->pub.in_tx = c->pub.lent = 0;
+    c->begun = c->item_open = c->guard_in_item = 0;
+}
+
+xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed)
+{
+    xo_pg_conn *c = xo_pg_of(x);
+    xo_company *with = x->with;
+    PGresult *r = NULL, *back = NULL;
+    xo_pg_send end = {.kind = PG_COMMIT, .text = "COMMIT", .keep = &r};
+    int lent, nothing;
+    xonce_status st = ready_to_commit(c, s, n, failed, &nothing);
+    if (st != XONCE_OK || nothing)
+        return st;
     xo_pg_start(c, xo_pg_patience(c));
     xo_pg_tx_prefix(c, NULL);
     push_all(c, s, n);
+    push_refused(c, with, &back);
     lent = x->lent;
     if (lent) { /* the user's code ran on the connection: it may have committed, or lowered the durability */
         xo_pg_push_text(c, PG_GUARD, "RELEASE SAVEPOINT xonce_guard");
         xo_pg_push_safe_commit(c);
     }
     xo_pg_push(c, &end);
+    if (with && with->nnext && !lent)
+        (void)xo_pg_push_ahead(c, with); /* without memory it is claimed later */
     st = xo_pg_finish(c);
     st = st == XONCE_OK ? judge_tag(c, PQcmdStatus(r), lent) : commit_failed(c, n, failed);
-    PQclear(r);
     if (st == XONCE_OK) {
-        x->in_tx = x->lent = 0;
-        c->begun = c->item_open = c->guard_in_item = 0;
+        ended(c);
+        if (back)
+            xo_pg_take_back(back, with->group, with->refused, with->nrefused);
+        if (c->ahead)
+            x->in_tx = c->begun = with->begun = 1;
     }
+    PQclear(r);
+    PQclear(back);
     return st;
 }
 
@@ -175,7 +206,7 @@ static int one_row(const PGresult *r, int i, row_space *w, xo_row_fn fn, void *a
     return stop;
 }
 
-static xonce_status each_row(const PGresult *r, xo_row_fn fn, void *arg)
+xonce_status xo_pg_each_row(const PGresult *r, xo_row_fn fn, void *arg)
 {
     size_t cols = (size_t)PQnfields(r) + 1;
     row_space w = {xo_calloc(cols, sizeof(*w.text)), xo_calloc(cols, sizeof(*w.len)), xo_calloc(cols, sizeof(*w.raw))};
@@ -203,7 +234,7 @@ xonce_status xo_pg_query(xo_conn *x, const xo_sql *sql, const xonce_value *v, si
     xo_pg_start(c, xo_pg_patience(c));
     if (x->in_tx)
         xo_pg_tx_prefix(c, NULL);
-    push_stmt(c, sql, v, n, 0, &r);
+    xo_pg_push_stmt(c, sql, v, n, 0, &r);
     st = xo_pg_finish(c);
     if (st != XONCE_OK) {
         PQclear(r);
@@ -212,7 +243,7 @@ xonce_status xo_pg_query(xo_conn *x, const xo_sql *sql, const xonce_value *v, si
     if (changed && r)
         *changed = strtoll(PQcmdTuples(r), NULL, 10);
     if (fn && r && PQresultStatus(r) == PGRES_TUPLES_OK)
-        st = each_row(r, fn, arg);
+        st = xo_pg_each_row(r, fn, arg);
     PQclear(r);
     return st == XONCE_OK && x->in_tx ? xo_pg_tx_ready(c) : st;
 }

@@ -24,6 +24,15 @@ void xo_back_off(int tries)
     xo_pause_ms(ms / 2 + (int64_t)(xo_random() % (uint64_t)(ms / 2 + 1)));
 }
 
+size_t xo_runner_live(const xo_runner *r, size_t *live)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < r->n; i++)
+        if (!r->all[i].left && !r->all[i].settled)
+            live[k++] = i;
+    return k;
+}
+
 static size_t live_of(const xo_runner *r, const size_t *set, size_t n, size_t *live)
 {
     size_t k = 0;
@@ -168,29 +177,80 @@ static xonce_status init_members(xo_runner *r, xo_item *items, size_t n)
     return XONCE_OK;
 }
 
+xo_runner *xo_runner_new(xonce_store *s, xo_item *items, size_t n, const xo_spec *spec, xonce_status *st)
+{
+    xo_runner *r = xo_calloc(1, sizeof *r);
+    xo_member *all = xo_calloc(n, sizeof *all);
+    size_t *set = xo_calloc(n, sizeof *set);
+    if (!r || !all || !set) {
+        free(r);
+        free(all);
+        free(set);
+        *st = xo_nomem();
+        return NULL;
+    }
+    *r = (xo_runner){.s = s, .spec = spec, .items = items, .n = n, .all = all, .set = set};
+    *st = init_members(r, items, n);
+    return r;
+}
+
+void xo_runner_free(xo_runner *r)
+{
+    if (!r)
+        return;
+    xo_cover_end(&r->claims.cover);
+    xo_arena_free(&r->arena);
+    free(r->set);
+    free(r->all);
+    free(r);
+}
+
+/* The one that was prepared for these items, or a new one. */
+static xo_runner *runner_for(xonce_store *s, xo_item *items, size_t n, const xo_spec *spec, xonce_status *st)
+{
+    xo_ahead *a = spec->ahead;
+    xo_runner *r = a ? a->next : NULL;
+    *st = XONCE_OK;
+    if (r && r->items == items && r->n == n && r->spec == spec) {
+        a->next = NULL;
+        return r;
+    }
+    if (a)
+        xo_ahead_drop(a);
+    return xo_runner_new(s, items, n, spec, st);
+}
+
+/* The outcomes of those that left. A record that a handler committed without its effects would pass for a duplicate next time: that one is written whatever became of the others. */
+static void finish_left(xo_runner *r, int all_went)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (r->all[i].left && r->all[i].twin == SIZE_MAX && (all_went || r->all[i].claim_stands))
+            xo_finish_left(r, &r->all[i]);
+    for (size_t i = 0; i < r->n && all_went; i++)
+        if (r->all[i].left && r->all[i].twin != SIZE_MAX)
+            xo_finish_left(r, &r->all[i]);
+}
+
+enum { REST = 8 };
+
 xonce_status xo_run(xonce_store *s, xo_item *items, size_t n, const xo_spec *spec)
 {
     if (n == 0)
         return XONCE_OK;
-    xo_runner r = {.s = s, .spec = spec, .n = n};
-    r.all = xo_calloc(n, sizeof *r.all);
-    size_t *set = xo_calloc(n, sizeof *set);
-    xonce_status st = r.all && set ? init_members(&r, items, n) : xo_nomem();
-    for (size_t i = 0; i < n && set; i++)
-        set[i] = i;
+    xonce_status st;
+    xo_runner *r = runner_for(s, items, n, spec, &st);
+    if (!r)
+        return st;
+    for (size_t i = 0; i < n; i++)
+        r->set[i] = i;
     if (st == XONCE_OK)
-        st = run_set(&r, set, n, 0);
+        st = run_set(r, r->set, n, 0);
     xo_error e;
     xo_error_save(&e);
-    /* a record that a handler committed without its effects would pass for a duplicate next time: that one is written whatever became of the others */
-    for (size_t i = 0; i < n && r.all; i++)
-        if (r.all[i].left && r.all[i].twin == SIZE_MAX && (st == XONCE_OK || r.all[i].claim_stands))
-            xo_finish_left(&r, &r.all[i]);
-    for (size_t i = 0; i < n && r.all && st == XONCE_OK; i++)
-        if (r.all[i].left && r.all[i].twin != SIZE_MAX)
-            xo_finish_left(&r, &r.all[i]);
-    free(set);
-    free(r.all);
+    finish_left(r, st == XONCE_OK);
+    if (spec->ahead)
+        spec->ahead->rest = r->attempts > 1 || st != XONCE_OK ? REST : spec->ahead->rest > 0 ? spec->ahead->rest - 1 : 0;
+    xo_runner_free(r);
     if (st != XONCE_OK)
         xo_error_restore(&e);
     return st;

@@ -20,17 +20,23 @@ typedef struct {
     uint64_t lane;          /* ordered: the same number for the same lane */
 } xo_member;
 
-typedef struct {
+struct xo_runner {
     xonce_store *s;
     const xo_spec *spec;
+    const xo_item *items;
     xo_member *all;
+    size_t *set;            /* room for n */
     size_t n;
     xonce_tx tx;
+    xo_arena arena;         /* of an attempt's claims */
+    xo_claims claims;
+    int attempts;           /* begun */
+    int open;               /* tx is open already, and its claims were sent */
     int by_offset;          /* some are claimed by offset */
     int savepoints;         /* a savepoint around each message in this attempt */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
     size_t safe;            /* those that ran before this one were sent before a handler ended the transaction; SIZE_MAX: nobody was */
-} xo_runner;
+};
 
 typedef enum {
     XO_STEP_DONE,     /* committed, outcomes are set */
@@ -45,6 +51,18 @@ typedef enum {
 
 /* attempt.c: one transaction over set (indexes, delivery order). Leaves r->tx closed. The reason of AGAIN and FATAL is the thread's last error. */
 xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n);
+
+/* The claims of an attempt over set; those for whom no record is written are fresh at once. */
+xonce_status xo_attempt_claims(xo_runner *r, const size_t *set, size_t n);
+
+/* run.c */
+xo_runner *xo_runner_new(xonce_store *s, xo_item *items, size_t n, const xo_spec *spec, xonce_status *st); /* NULL: no memory */
+void xo_runner_free(xo_runner *r);
+size_t xo_runner_live(const xo_runner *r, size_t *live); /* those of all that have no outcome yet */
+
+/* ahead.c: just before the COMMIT of r, and after it. */
+xo_runner *xo_ahead_prepare(xo_runner *r, xo_company *with);
+void xo_ahead_begun(xo_runner *r, xo_runner *next); /* the connection is next's from here on */
 
 /* leave.c */
 /* All of these take a member's twins along, and in ordered mode all behind it in its lane, in whatever part of a split batch they are. */

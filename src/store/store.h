@@ -57,7 +57,18 @@ typedef struct {
     xo_error error;                       /* why it was deferred or rejected; code XONCE_OK when it was neither */
     int failed_run;                       /* its handler or its SQL failed in this delivery (an attempt), as opposed to the database */
 } xo_item;
+typedef struct xo_runner xo_runner;
+typedef struct xo_spec xo_spec;
+/* A worker's: its next batch, whose claim is sent behind the COMMIT of the one that runs, where the engine can. */
 typedef struct {
+    /* Asked just before a COMMIT: the next batch if one is there now, and its spec; 0 when none is. All must stay where they are. Whatever becomes of the claim, xo_run() of just these items comes next. */
+    size_t (*take)(void *arg, xo_item **items, const xo_spec **spec);
+    void *arg;
+    xo_runner *next;                      /* it is on its way; xo_run() ends it, or xo_ahead_drop() */
+    int rest;                             /* so many batches without: the last ones did not go through at once */
+} xo_ahead;
+void xo_ahead_drop(xo_ahead *a);
+struct xo_spec {
     xonce_handler one;                    /* exactly one of the two */
     xonce_batch_handler many;
     void *arg;
@@ -66,7 +77,8 @@ typedef struct {
     int ordered;                          /* a message that leaves takes all behind it in its lane with it */
     int no_dedup;                         /* the at-least-once baseline: no claim */
     int max_attempts;                     /* 0: the store's */
-} xo_spec;
+    xo_ahead *ahead;                      /* NULL: nothing is claimed ahead */
+};
 /* Runs the items to their outcomes: XONCE_OK when each has one (DEFERRED included). Any other status: the database cannot be used now (CONNECT, CONFLICT after all tries) or at all (SCHEMA, AUTH,
    SQL of class SETUP: permanent); items without outcome are DEFERRED. */
 xonce_status xo_run(xonce_store *s, xo_item *items, size_t n, const xo_spec *spec);

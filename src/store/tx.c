@@ -451,6 +451,7 @@ static xonce_status tell_outcome(const xo_claimant *cl, xonce_outcome *what)
     case XO_CLAIM_NO_ROW:
     case XO_CLAIM_NONE:
     case XO_CLAIM_COVERED:
+    case XO_CLAIM_REFUSED:
         break;
     }
     return xo_fail(XONCE_E_SQL, "the claim of message %.64s was refused, but no record of it is there: not a duplicate; run `xonce check`", cl->uniq);

@@ -46,4 +46,5 @@ Suite *suite_sources(void);
 Suite *suite_positions(void);
 Suite *suite_ranges(void);
 Suite *suite_offset(void);
+Suite *suite_ahead(void);
 #endif

@@ -1,0 +1,71 @@
+/* The next batch of a worker: its claim travels behind the COMMIT of the one before, so that a batch costs one trip to the database.
+ *
+ * Nothing is promised by it. It is a transaction of its own, begun only when the COMMIT in front of it went through; while the worker settles the batch before, it is open and holds the claims. Whatever
+ * goes wrong, it is rolled back and the batch is run as any other. */
+#include "store/run.h"
+
+static int stopping(const xo_spec *spec)
+{
+    return spec->stopping && __atomic_load_n(spec->stopping, __ATOMIC_RELAXED);
+}
+
+static int may_go_ahead(const xo_runner *r)
+{
+    const xo_ahead *a = r->spec->ahead;
+    return a->take && !a->next && a->rest == 0 && r->attempts == 1 && !r->by_offset && !r->spec->no_dedup && !r->tx.c->lent && !r->tx.c->lost && !stopping(r->spec);
+}
+
+/* Members, keys and rows of the batch. 0: it is not to be claimed ahead. */
+static int prepare(xo_runner *next, xo_company *with)
+{
+    if (next->by_offset || next->spec->no_dedup)
+        return 0;
+    size_t k = xo_runner_live(next, next->set);
+    if (xo_attempt_claims(next, next->set, k) != XONCE_OK || next->claims.k == 0)
+        return 0;
+    with->next = next->claims.rows;
+    with->nnext = next->claims.k;
+    with->ask = next->claims.cover.ask.sql ? &next->claims.cover.ask : NULL;
+    return 1;
+}
+
+xo_runner *xo_ahead_prepare(xo_runner *r, xo_company *with)
+{
+    xo_ahead *a = r->spec->ahead;
+    xo_item *items = NULL;
+    const xo_spec *spec = NULL;
+    xonce_status st = XONCE_OK;
+    if (!may_go_ahead(r))
+        return NULL;
+    size_t n = a->take(a->arg, &items, &spec);
+    if (n == 0)
+        return NULL;
+    xo_error e;
+    xo_error_save(&e);
+    xo_runner *next = xo_runner_new(r->s, items, n, spec, &st);
+    if (next && (st != XONCE_OK || !prepare(next, with))) {
+        xo_runner_free(next);
+        next = NULL;
+    }
+    xo_error_restore(&e); /* it will show again when the batch is run */
+    return next;
+}
+
+void xo_ahead_begun(xo_runner *r, xo_runner *next)
+{
+    next->tx.s = r->s;
+    next->tx.c = r->tx.c;
+    next->tx.expires_mono = INT64_MAX;
+    next->open = 1;
+    r->tx.c = NULL;
+    r->spec->ahead->next = next;
+}
+
+void xo_ahead_drop(xo_ahead *a)
+{
+    if (a->next) {
+        xo_tx_close(&a->next->tx, 1);
+        xo_runner_free(a->next);
+    }
+    a->next = NULL;
+}
