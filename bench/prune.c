@@ -6,19 +6,18 @@
  *   many EMPTY FULL...   pairs of databases: throughput and pruning without and with so many records present; --filled: FULL is as an earlier run left it
  * The tables bench_orders, transaction_record and xonce_* of each URI are dropped and made anew. */
 #include "base/clock.h"
+#include "bench/common.h"
+#include "cli/measure.h"
 #include "message/position.h"
 #include "store/prune.h"
-#include "store/run.h"
 #include "store/settled.h"
 
-#include <dirent.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_ROUNDS = 31, PAYLOAD = 200, MAX_BATCH = 512, MAX_THREADS = 16, QUEUES = 64, FILL_CHUNK = 100000, PERIODS = 10, OLD_MS = 10 * 86400 * 1000 };
+enum { MAX_ROUNDS = 31, PAYLOAD = 200, MAX_BATCH = 512, MAX_THREADS = 16, QUEUES = 64, PERIODS = 10 };
 static const int64_t KEEP_MS = INT64_C(4) * 86400 * 1000;
 
 static double seconds = 2;
@@ -45,12 +44,6 @@ static void to_stderr(int level, const char *area, const char *text, void *arg)
     fprintf(stderr, "%d %s: %s\n", level, area, text);
 }
 
-static void die(const char *what)
-{
-    fprintf(stderr, "bench/prune: %s: %s\n", what, xonce_error_last()->text);
-    exit(1);
-}
-
 static int64_t add(int64_t *n, int64_t by)
 {
     return __atomic_add_fetch(n, by, __ATOMIC_RELAXED);
@@ -61,98 +54,31 @@ static int64_t now_of(int64_t *n)
     return __atomic_load_n(n, __ATOMIC_RELAXED);
 }
 
-static void query(xonce_store *s, const char *sql)
-{
-    if (xo_store_query(s, sql, NULL, 0, NULL, NULL, NULL) != XONCE_OK)
-        die(sql);
-}
-
-static int on_int(const xonce_row *r, void *arg)
-{
-    *(int64_t *)arg = xonce_row_int(r, 0);
-    return 1;
-}
-
-static int64_t number(xonce_store *s, const char *sql)
-{
-    int64_t n = 0;
-    if (xo_store_query(s, sql, NULL, 0, on_int, &n, NULL) != XONCE_OK)
-        die(sql);
-    return n;
-}
-
 /* ---- tables ---- */
-
-static xonce_store *open_store(const char *uri, const char *const *settings)
-{
-    xonce_config *cfg = NULL;
-    xonce_store *s = NULL;
-    if (xonce_config_new(&cfg) != XONCE_OK || xonce_config_set(cfg, "store.connections", "20") != XONCE_OK)
-        die("settings");
-    for (; settings && *settings; settings += 2)
-        if (xonce_config_set(cfg, settings[0], settings[1]) != XONCE_OK)
-            die("settings");
-    if (xonce_store_open(&s, uri, "GID_bench", cfg) != XONCE_OK)
-        die(uri);
-    xonce_config_free(cfg);
-    return s;
-}
 
 static void make_tables(base *b)
 {
-    static const char *const tables[] = {"bench_orders", "bench_count", "transaction_record", "xonce_rejected", "xonce_watermark", "xonce_settled", "xonce_store"};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        char sql[80];
-        snprintf(sql, sizeof sql, "DROP TABLE IF EXISTS %s", tables[i]);
-        query(b->s, sql);
-    }
-    if (xonce_store_upgrade(b->s) != XONCE_OK)
-        die("init");
-    xo_dialect_kind kind = b->s->d->kind;
-    query(b->s, kind == XO_DIALECT_MYSQL ? "CREATE TABLE bench_orders (n bigint AUTO_INCREMENT PRIMARY KEY, id varchar(64), payload varchar(200))"
-                : kind == XO_DIALECT_PG  ? "CREATE TABLE bench_orders (n bigserial PRIMARY KEY, id varchar(64), payload varchar(200))"
-                                         : "CREATE TABLE bench_orders (n integer PRIMARY KEY, id varchar(64), payload varchar(200))");
-    query(b->s, "CREATE TABLE bench_count (id integer PRIMARY KEY, n bigint NOT NULL)");
+    xo_measure m;
+    bench_tables(b->s);
+    if (xo_measure_init(&m, b->s, "bench_orders", PAYLOAD) != XONCE_OK || xo_measure_create(&m) != XONCE_OK)
+        bench_die("tables");
+    xo_measure_free(&m);
+    bench_query(b->s, "CREATE TABLE bench_count (id integer PRIMARY KEY, n bigint NOT NULL)");
     for (int i = 0; i < MAX_THREADS; i++) {
         char sql[80];
         snprintf(sql, sizeof sql, "INSERT INTO bench_count VALUES (%d, 0)", i);
-        query(b->s, sql);
+        bench_query(b->s, sql);
     }
 }
 
-/* Old records in the order of their arrival, all covered: of 64 queues, a second and more between each 100. */
+/* Old records, all of them covered. */
 static void fill(base *b, int64_t from, int64_t n)
 {
-    xo_dialect_kind kind = b->s->d->kind;
-    const char *offset = b->s->d->quoted_offset;
-    const int64_t first = xo_now_ms() - OLD_MS - 86400000;
-    for (int64_t at = from; at < from + n; at += FILL_CHUNK) {
-        int64_t end = at + FILL_CHUNK < from + n ? at + FILL_CHUNK : from + n;
-        xo_buf sql = {0};
-        xo_buf_printf(&sql, "INSERT INTO transaction_record (consumer_group, message_id, topic_name, ctime, queue_id, %s, broker_name, store_time, log_offset, digest) ", offset);
-        const char *i = kind == XO_DIALECT_MYSQL ? "seq" : "i", *hex = kind == XO_DIALECT_PG ? "upper(lpad(to_hex(i), 16, '0'))" : kind == XO_DIALECT_MYSQL ? "lpad(hex(seq), 16, '0')" : "printf('%016X', i)";
-        const char *eighth = kind == XO_DIALECT_MYSQL ? "div" : "/";
-        const char *id0 = kind == XO_DIALECT_MYSQL ? "concat('7F0000014E0942A4', " : "'7F0000014E0942A4' || ", *id1 = kind == XO_DIALECT_MYSQL ? ", '#GID_bench')" : " || '#GID_bench'";
-        xo_buf_printf(&sql, "SELECT 'GID_bench', %s%s%s, 'orders', %" PRId64 " + %s * 864 %s 100, %s %% 64, %s %s 64, 'broker-a', %" PRId64 " + %s, %s * 300, 'd41d8cd98f00b204e9800998ecf8427e' FROM ", id0, hex, id1,
-                      first, i, eighth, i, i, eighth, first, i, i);
-        if (kind == XO_DIALECT_PG)
-            xo_buf_printf(&sql, "generate_series(%" PRId64 "::bigint, %" PRId64 "::bigint) AS i", at, end - 1);
-        else if (kind == XO_DIALECT_MYSQL)
-            xo_buf_printf(&sql, "seq_%" PRId64 "_to_%" PRId64, at, end - 1);
-        else
-            xo_buf_printf(&sql, "(WITH RECURSIVE n(i) AS (SELECT %" PRId64 " UNION ALL SELECT i + 1 FROM n WHERE i < %" PRId64 ") SELECT i FROM n)", at, end - 1);
-        if (xo_buf_status(&sql) != XONCE_OK)
-            die("fill");
-        query(b->s, sql.p);
-        xo_buf_free(&sql);
-    }
-    /* of the size that filling left the planner without */
-    if (kind == XO_DIALECT_PG)
-        query(b->s, "VACUUM (ANALYZE) transaction_record");
+    bench_fill(b->s, from, n);
     for (int q = 0; q < QUEUES; q++) {
         xo_range r = {.topic = (char *)(uintptr_t)"orders", .broker = (char *)(uintptr_t)"broker-a", .tags = (char *)(uintptr_t)"*", .queue = q, .next = from + n, .last_store_time = INT64_MAX / 2, .last_log_offset = INT64_MAX / 2};
         if (xo_store_positions()->save(b->s, &r, 1) != XONCE_OK)
-            die("ranges");
+            bench_die("ranges");
     }
 }
 
@@ -160,7 +86,7 @@ static void open_base(base *b, const char *uri, const char *pace, int as_it_is)
 {
     memset(b, 0, sizeof *b);
     b->uri = uri;
-    b->s = open_store(uri, (const char *const[]){"prune.rate", pace, NULL});
+    b->s = bench_open(uri, (const char *const[]){"prune.rate", pace, NULL});
     if (as_it_is) {
         for (int i = 0; i < MAX_THREADS; i++)
             b->next[i] = (int64_t)xo_now_ms() * 1000;
@@ -212,7 +138,7 @@ static xonce_message *next_message(const worker *w, int64_t offset)
     xonce_message *m = NULL;
     snprintf(id, sizeof id, "7F0000014E0942A5%02X%014" PRIX64, (unsigned)w->number, (uint64_t)offset);
     if (xonce_message_new(&m, "orders", id, payload, PAYLOAD) != XONCE_OK || xonce_message_set_origin(m, "broker-b", w->number, offset) != XONCE_OK)
-        die("message");
+        bench_die("message");
     m->store_time = offset + 1;
     m->log_offset = offset * 300;
     return m;
@@ -267,7 +193,7 @@ static void save_ranges(base *b)
         r[i] = (xo_range){.topic = (char *)(uintptr_t)"orders", .broker = (char *)(uintptr_t)"broker-b", .tags = (char *)(uintptr_t)"*", .queue = i, .next = next, .last_store_time = next + 1, .last_log_offset = next * 300};
     }
     if (xo_store_positions()->save(b->s, r, (size_t)threads) != XONCE_OK)
-        die("ranges");
+        bench_die("ranges");
 }
 
 static int64_t prune_once(base *b, int64_t keep, int max)
@@ -275,7 +201,7 @@ static int64_t prune_once(base *b, int64_t keep, int max)
     xo_prune_order o = {.keep_ms = keep, .max_rows = max, .go_on = until_stop, .arg = b};
     xo_prune_result r;
     if (xonce_store_caught_up(b->s) != XONCE_OK || xo_prune_run(b->s, &o, &r) != XONCE_OK)
-        die("prune");
+        bench_die("prune");
     return r.deleted;
 }
 
@@ -296,40 +222,10 @@ typedef struct {
     double cpu, messages, records;
 } speed;
 
-/* Processor seconds of one process, those of its children that have ended included; *parent: whose child it is. */
-static double cpu_of(long pid, long *parent)
-{
-    char path[64], text[1024], *p;
-    unsigned long long user = 0, kernel = 0, ended_user = 0, ended_kernel = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *f = fopen(path, "r");
-    *parent = 0;
-    if (!f)
-        return 0;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = 0;
-    p = strrchr(text, ')');
-    if (!p || sscanf(p + 1, " %*c %ld %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu", parent, &user, &kernel, &ended_user, &ended_kernel) != 5)
-        return 0;
-    return (double)(user + kernel + ended_user + ended_kernel) / (double)sysconf(_SC_CLK_TCK);
-}
-
 /* Of this program and of the server with its processes. Where others use the machine too, it says more than the clock. */
 static double cpu_now(const base *b)
 {
-    long parent;
-    double all = cpu_of(getpid(), &parent);
-    DIR *d = b->server ? opendir("/proc") : NULL;
-    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
-        long pid = strtol(e->d_name, NULL, 10);
-        double its = pid > 0 ? cpu_of(pid, &parent) : 0;
-        if (pid == b->server || (pid > 0 && parent == b->server))
-            all += its;
-    }
-    if (d)
-        closedir(d);
-    return all;
+    return bench_own_cpu() + bench_cpu_of(b->server);
 }
 
 static speed run_for(base *b, double s, void *(*beside)(void *))
@@ -342,11 +238,11 @@ static speed run_for(base *b, double s, void *(*beside)(void *))
     int64_t before = now_of(&b->done), start = xo_mono_us();
     double cpu = cpu_now(b);
     if (beside && pthread_create(&p, NULL, beside, b) != 0)
-        die("thread");
+        bench_die("thread");
     for (int i = 0; i < n; i++) {
         w[i] = (worker){b, i};
         if (pthread_create(&t[i], NULL, work, &w[i]) != 0)
-            die("thread");
+            bench_die("thread");
     }
     xo_pause_ms((int64_t)(s * 1000));
     int64_t done = now_of(&b->done) - before;
@@ -357,18 +253,6 @@ static speed run_for(base *b, double s, void *(*beside)(void *))
     if (beside)
         pthread_join(p, NULL);
     return (speed){(double)done / took, (double)b->deleted / took, cpu_now(b) - cpu, (double)(now_of(&b->done) - before), (double)b->deleted};
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
 }
 
 static void troubles(const base *b, FILE *json)
@@ -404,7 +288,7 @@ static void beside(const char *uri, long server, FILE *json)
         ratio[r] = with[r] / alone[r];
         fprintf(stderr, "# %s round %d: alone %.0f, beside a pruner %.0f (%.2f), pruned %.0f\n", b.s->d->name, r + 1, alone[r], with[r], ratio[r], pruned[r]);
     }
-    double a = median(alone, rounds), w = median(with, rounds), p = median(pruned, rounds), q = median(ratio, rounds);
+    double a = xo_measure_median(alone, (size_t)rounds), w = xo_measure_median(with, (size_t)rounds), p = xo_measure_median(pruned, (size_t)rounds), q = xo_measure_median(ratio, (size_t)rounds);
     printf("%s  %" PRId64 " old records, batches of %d, %d rounds of %.1f s\n", b.s->d->name, rows, batch, rounds, seconds);
     printf("  alone %.0f messages/s, beside a pruner %.0f: %.2f (median of the rounds' ratios %.2f, %.2f to %.2f); pruned %.0f records/s\n", a, w, w / a, q, ratio[0], ratio[rounds - 1], p);
     double x = all[0].cpu * 1e6 / all[0].messages, y = (all[1].cpu * 1e6 - x * all[1].messages) / all[1].records, cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
@@ -437,9 +321,9 @@ static void *prune_always(void *arg)
 static int64_t size_of(xonce_store *s)
 {
     switch (s->d->kind) {
-    case XO_DIALECT_PG: return number(s, "SELECT pg_total_relation_size('transaction_record')");
-    case XO_DIALECT_MYSQL: return number(s, "SELECT FILE_SIZE FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME = CONCAT(DATABASE(), '/transaction_record')");
-    default: return number(s, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()");
+    case XO_DIALECT_PG: return bench_number(s, "SELECT pg_total_relation_size('transaction_record')");
+    case XO_DIALECT_MYSQL: return bench_number(s, "SELECT FILE_SIZE FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME = CONCAT(DATABASE(), '/transaction_record')");
+    default: return bench_number(s, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()");
     }
 }
 
@@ -450,7 +334,7 @@ static void steady(const char *uri, FILE *json)
     b.uri = uri;
     char keep[24];
     snprintf(keep, sizeof keep, "%dms", (int)(seconds * 1000));
-    b.s = open_store(uri, (const char *const[]){"prune.unsafe", "on", NULL});
+    b.s = bench_open(uri, (const char *const[]){"prune.unsafe", "on", NULL});
     make_tables(&b);
     b.light = 1;
     b.pace = offered / (b.s->d->one_writer ? 1 : threads);
@@ -459,7 +343,7 @@ static void steady(const char *uri, FILE *json)
         fprintf(json, "{\"what\":\"steady\",\"engine\":\"%s\",\"keep_s\":%.1f,\"periods\":[", b.s->d->name, seconds);
     for (int i = 0; i <= PERIODS; i++) { /* the first one only fills */
         speed s = run_for(&b, seconds, prune_always);
-        int64_t left = number(b.s, "SELECT COUNT(*) FROM transaction_record"), size = size_of(b.s);
+        int64_t left = bench_number(b.s, "SELECT COUNT(*) FROM transaction_record"), size = size_of(b.s);
         printf("  %2d %8.0f %8" PRId64 " %8.1f\n", i, s.load, left, (double)size / 1e6);
         fflush(stdout);
         if (json)
@@ -491,7 +375,7 @@ static void many(const char *empty, const char *full, FILE *json)
     open_base(&b[0], empty, "0", 0);
     open_base(&b[1], full, "0", filled);
     if (filled)
-        rows = number(b[1].s, "SELECT COUNT(*) FROM transaction_record");
+        rows = bench_number(b[1].s, "SELECT COUNT(*) FROM transaction_record");
     else
         fill(&b[1], 1, rows);
     for (int k = 0; k < 2; k++)
@@ -506,7 +390,7 @@ static void many(const char *empty, const char *full, FILE *json)
             pruned[(k + r) % 2][r] = prune_alone(&b[(k + r) % 2]);
         fprintf(stderr, "# %s round %d: messages/s %.0f and %.0f, pruned/s %.0f and %.0f\n", b[0].s->d->name, r + 1, load[0][r], load[1][r], pruned[0][r], pruned[1][r]);
     }
-    double l0 = median(load[0], rounds), l1 = median(load[1], rounds), p0 = median(pruned[0], rounds), p1 = median(pruned[1], rounds);
+    double l0 = xo_measure_median(load[0], (size_t)rounds), l1 = xo_measure_median(load[1], (size_t)rounds), p0 = xo_measure_median(pruned[0], (size_t)rounds), p1 = xo_measure_median(pruned[1], (size_t)rounds);
     printf("%s  without and with %" PRId64 " records, batches of %d, %d rounds of %.1f s\n", b[0].s->d->name, rows, batch, rounds, seconds);
     printf("  messages/s %.0f and %.0f: %.2f; pruned records/s %.0f and %.0f: %.2f\n", l0, l1, l1 / l0, p0, p1, p1 / p0);
     if (json)

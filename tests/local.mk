@@ -46,6 +46,7 @@ include tests/store/local.mk
 include tests/proto/local.mk
 include tests/remoting/local.mk
 include tests/source/local.mk
+include tests/cli/local.mk
 include tests/consumer/local.mk
 include tests/crash/local.mk
 include tests/interop/local.mk

@@ -50,18 +50,26 @@ void xo_buf_char(xo_buf *b, char c)
     xo_buf_add(b, &c, 1);
 }
 
+/* Most such texts are short: room for one is made before it is known how long it will be. */
 void xo_buf_printf(xo_buf *b, const char *fmt, ...)
 {
+    enum { USUAL = 64 };
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    size_t room = b->cap - b->len > USUAL || (!b->max && reserve(b, USUAL)) ? b->cap - b->len : 0;
+    int n = vsnprintf(room ? b->p + b->len : NULL, room, fmt, ap);
     va_end(ap);
     if (n < 0) {
         b->failed = 1;
     } else if (reserve(b, (size_t)n)) {
-        (void)vsnprintf(b->p + b->len, (size_t)n + 1, fmt, again);
+        if ((size_t)n >= room) {
+            (void)vsnprintf(b->p + b->len, (size_t)n + 1, fmt, again);
+        }
         b->len += (size_t)n;
+    }
+    if (b->p) {
+        b->p[b->len] = 0; /* also of what did not find room */
     }
     va_end(again);
 }
@@ -136,8 +144,28 @@ static void add_escaped(xo_buf *b, const char *s, size_t n)
     xo_buf_add(b, s + from, n - from);
 }
 
+/* Has nothing to be escaped, as most texts have not. */
+static int is_plain(const char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\') {
+        i++;
+    }
+    return i == n;
+}
+
 void xo_buf_json(xo_buf *b, const char *s, size_t n)
 {
+    if (is_plain(s, n) && n < SIZE_MAX - 2 && reserve(b, n + 2)) {
+        b->p[b->len] = '"';
+        if (n) {
+            memcpy(b->p + b->len + 1, s, n);
+        }
+        b->p[b->len + n + 1] = '"';
+        b->len += n + 2;
+        b->p[b->len] = 0;
+        return;
+    }
     xo_buf_char(b, '"');
     for (;;) {
         size_t good = n;

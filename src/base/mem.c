@@ -110,6 +110,12 @@ static xo_arena_block *block_new(size_t size)
     return b;
 }
 
+int xo_arena_room(xo_arena *a, size_t n)
+{
+    a->first = a->current = block_new(n > SIZE_MAX - ALIGN ? n : (n + ALIGN - 1) / ALIGN * ALIGN);
+    return a->first ? 0 : -1;
+}
+
 void *xo_arena_alloc(xo_arena *a, size_t n)
 {
     if (n > SIZE_MAX - ALIGN) {

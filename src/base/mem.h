@@ -16,6 +16,7 @@ typedef struct xo_arena_block xo_arena_block;
 typedef struct {
     xo_arena_block *first, *current;
 } xo_arena;                                          /* zero-initialised = empty */
+int xo_arena_room(xo_arena *a, size_t n);            /* of an empty one: makes its first block for n bytes. -1: no memory */
 void *xo_arena_alloc(xo_arena *a, size_t n);         /* aligned for any type, zeroed; NULL on no memory */
 char *xo_arena_dup(xo_arena *a, const void *p, size_t n); /* copy with a NUL behind it */
 void xo_arena_reset(xo_arena *a);                    /* keeps its first block */

@@ -1,8 +1,9 @@
 /* Percent, hex, base64, UTF-8, digests and near words. */
 #include "base/text.h"
 #include "base/mem.h"
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,11 @@ static size_t utf8_length(const unsigned char *s, size_t n)
 int xo_utf8_valid(const char *s, size_t n, size_t *bad)
 {
     for (size_t i = 0; i < n;) {
+        uint64_t eight;
+        if (n - i >= sizeof(eight) && (memcpy(&eight, s + i, sizeof(eight)), (eight & UINT64_C(0x8080808080808080)) == 0)) { /* ASCII, as most texts are */
+            i += sizeof(eight);
+            continue;
+        }
         size_t len = utf8_length((const unsigned char *)s + i, n - i);
         if (len == 0) {
             if (bad) {
@@ -178,21 +184,60 @@ char *xo_unpercent(const char *s, size_t n, int plus_is_blank, size_t *len)
     return out;
 }
 
-/* Looking an algorithm up by name costs more than a short digest, so it is done once for the process. */
+/* Looking an algorithm up by name costs more than a short digest, so it is done once for the process; a context is as dear, and each thread keeps one of MD5, which every message needs. */
 static EVP_MD *md5, *sha256;
+static EVP_MAC_CTX *hmac_sha1; /* with a key of nobody's; copied for each use */
+static pthread_key_t md5_context;
+static int md5_contexts; /* there is such a key */
 static pthread_once_t digests_once = PTHREAD_ONCE_INIT;
+
+static void free_context(void *context)
+{
+    EVP_MD_CTX_free(context);
+}
+
+static void fetch_hmac(void)
+{
+    char sha1[] = "SHA1";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha1, 0), OSSL_PARAM_construct_end()};
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    hmac_sha1 = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    if (hmac_sha1 && EVP_MAC_init(hmac_sha1, (const unsigned char *)"", 0, params) != 1) {
+        EVP_MAC_CTX_free(hmac_sha1);
+        hmac_sha1 = NULL;
+    }
+    EVP_MAC_free(mac);
+}
 
 static void fetch_digests(void)
 {
+    fetch_hmac();
     md5 = EVP_MD_fetch(NULL, "MD5", NULL);
     sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    md5_contexts = pthread_key_create(&md5_context, free_context) == 0;
+}
+
+/* NULL: none can be kept. */
+static EVP_MD_CTX *kept_context(void)
+{
+    EVP_MD_CTX *c = md5_contexts ? pthread_getspecific(md5_context) : NULL;
+    if (!c && md5_contexts && (c = EVP_MD_CTX_new()) && pthread_setspecific(md5_context, c) != 0) {
+        EVP_MD_CTX_free(c);
+        c = NULL;
+    }
+    return c;
 }
 
 static int digest(int which, const void *p, size_t n, unsigned char *out)
 {
     (void)pthread_once(&digests_once, fetch_digests);
     EVP_MD *md = which == 5 ? md5 : sha256;
-    return md && EVP_Digest(n ? p : "", n, out, NULL, md, NULL) == 1 ? 0 : -1;
+    EVP_MD_CTX *kept = which == 5 && md ? kept_context() : NULL;
+    const void *bytes = n ? p : "";
+    if (kept) {
+        return EVP_DigestInit_ex2(kept, md, NULL) == 1 && EVP_DigestUpdate(kept, bytes, n) == 1 && EVP_DigestFinal_ex(kept, out, NULL) == 1 ? 0 : -1;
+    }
+    return md && EVP_Digest(bytes, n, out, NULL, md, NULL) == 1 ? 0 : -1;
 }
 
 int xo_md5(const void *p, size_t n, unsigned char out[16])
@@ -205,13 +250,24 @@ int xo_sha256(const void *p, size_t n, unsigned char out[32])
     return digest(256, p, n, out);
 }
 
+int xo_hmac_sha1_parts(const void *key, size_t nkey, const xo_part *parts, size_t n, unsigned char out[20])
+{
+    size_t len = 0;
+    (void)pthread_once(&digests_once, fetch_digests);
+    EVP_MAC_CTX *c = hmac_sha1 ? EVP_MAC_CTX_dup(hmac_sha1) : NULL;
+    int good = c && EVP_MAC_init(c, key, nkey, NULL) == 1;
+    for (size_t i = 0; good && i < n; i++) {
+        good = !parts[i].n || EVP_MAC_update(c, parts[i].p, parts[i].n) == 1;
+    }
+    good = good && EVP_MAC_final(c, out, &len, 20) == 1 && len == 20;
+    EVP_MAC_CTX_free(c);
+    return good ? 0 : -1;
+}
+
 int xo_hmac_sha1(const void *key, size_t nkey, const void *p, size_t n, unsigned char out[20])
 {
-    unsigned len = 0;
-    if (nkey > INT32_MAX) {
-        return -1;
-    }
-    return HMAC(EVP_sha1(), nkey ? key : "", (int)nkey, n ? p : (const void *)"", n, out, &len) && len == 20 ? 0 : -1;
+    const xo_part all = {p, n};
+    return xo_hmac_sha1_parts(key, nkey, &all, 1, out);
 }
 
 int xo_equal_secret(const char *a, const char *b)

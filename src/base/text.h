@@ -30,6 +30,11 @@ char *xo_unpercent(const char *s, size_t n, int plus_is_blank, size_t *len); /* 
 int xo_md5(const void *p, size_t n, unsigned char out[16]);     /* 0 = done, -1 = refused by the crypto library */
 int xo_sha256(const void *p, size_t n, unsigned char out[32]);
 int xo_hmac_sha1(const void *key, size_t nkey, const void *p, size_t n, unsigned char out[20]);
+typedef struct {
+    const void *p;
+    size_t n;
+} xo_part;
+int xo_hmac_sha1_parts(const void *key, size_t nkey, const xo_part *parts, size_t n, unsigned char out[20]); /* of one text in n parts */
 int xo_equal_secret(const char *a, const char *b);        /* constant time in the length of a */
 /* Edit distance for "did you mean". NULL when nothing is near. */
 const char *xo_nearest(const char *word, const char *const *words, size_t n);

@@ -2,6 +2,7 @@
 #ifndef XO_CLI_H
 #define XO_CLI_H
 #include "cli/options.h"
+int xo_cmd_bench(int argc, char **argv);
 int xo_cmd_check(int argc, char **argv);
 int xo_cmd_consume(int argc, char **argv);
 int xo_cmd_init(int argc, char **argv);

@@ -2,6 +2,7 @@ xonce_SOURCES += \
 	src/cli/broker_view.c \
 	src/cli/broker_view.h \
 	src/cli/cli.h \
+	src/cli/cmd_bench.c \
 	src/cli/cmd_check.c \
 	src/cli/cmd_consume.c \
 	src/cli/cmd_init.c \
@@ -26,6 +27,10 @@ xonce_SOURCES += \
 	src/cli/line.c \
 	src/cli/line.h \
 	src/cli/main.c \
+	src/cli/measure.c \
+	src/cli/measure.h \
+	src/cli/measure_advice.c \
+	src/cli/measure_tables.c \
 	src/cli/options.c \
 	src/cli/options.h \
 	src/cli/output.c \

@@ -28,6 +28,7 @@ static const struct {
     {"replay", xo_cmd_replay, "run rejected messages again"},
     {"rewind", xo_cmd_rewind, "let a group apply messages of a topic again"},
     {"prune", xo_cmd_prune, "delete records that are old enough"},
+    {"bench", xo_cmd_bench, "measure what exactly once costs in a database"},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

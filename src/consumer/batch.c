@@ -106,31 +106,78 @@ void xo_acknowledge(xonce_consumer *c, xo_list *l)
     }
 }
 
-/* Is there a batch to take now? If not, *look_again says when it will be at the latest. */
-static int batch_is_due(const xonce_consumer *c, const xo_sub *s, int64_t *look_again)
+enum { GAP_US = 20000, WRITER_GAP_US = 50000, GAP_DOUBLES = 5 };
+static const int64_t NEVER_US = INT64_MAX;
+
+static int64_t in_ms(int64_t us)
 {
-    if (!s->waiting.n) {
-        return 0;
-    }
-    if (c->linger == 0 || s->waiting.n >= c->batch_max || c->full) {
+    return us == NEVER_US ? INT64_MAX : us / 1000 + 1;
+}
+
+/* With a linger: has the batch filled, or waited long enough? If not, *look_us says when it will have at the latest. */
+static int linger_is_over(const xonce_consumer *c, const xo_sub *s, int64_t now_us, int64_t *look_us)
+{
+    if (s->waiting.n >= c->batch_max || c->full) {
         return 1;
     }
     int64_t left = c->linger - (xo_boot_ms() - s->waiting.head->polled_boot);
     if (left <= 0) {
         return 1;
     }
-    int64_t at = xo_mono_ms() + left;
-    if (at < *look_again) {
-        *look_again = at;
+    if (now_us + left * 1000 < *look_us) {
+        *look_us = now_us + left * 1000;
     }
     return 0;
 }
 
-static size_t take_batch(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dropped)
+static size_t ready(const xo_sub *s)
 {
-    int64_t now = xo_mono_ms();
+    return s->in_lanes ? xo_lane_ready(s, s->size.limit) : s->waiting.n;
+}
+
+/* After how long without a new batch another may begin all the same. Where the database is what is slow more workers make it slower still: of those beyond the useful number each two wait twice as long as the two
+   before. */
+static int64_t gap_us(const xonce_consumer *c, const xo_sub *s, size_t all, size_t here, int full)
+{
+    if (!full && all < c->crew.at_once) {
+        return xo_size_patience_us(&s->size, here);
+    }
+    size_t more = all < c->crew.at_once ? 0 : (all - c->crew.at_once) / 2;
+    return (int64_t)(c->crew.most == 1 ? WRITER_GAP_US : GAP_US) << (more < GAP_DOUBLES ? more : GAP_DOUBLES);
+}
+
+/* May a worker, which is at the batch of p or (NULL) at none, begin one now? Nobody else at work: at once. A few messages: two at a time, others only when these have waited about as long as it takes a
+   worker to be free. Full batches: as many at once as that makes faster. If no worker has begun one for a while, those that there are take long: another may. If not, *look_us says when to ask again. */
+static int may_begin(const xonce_consumer *c, const xo_sub *s, const xo_pace *p, int64_t now_us, int64_t *look_us)
+{
+    size_t own = p && p->sub, all = c->running - own, here = s->running - (own && p->sub == s), n = ready(s);
+    if (!n) {
+        return s->in_lanes && s->suspended.head; /* some may be due */
+    }
+    if (c->down) {
+        return 1;
+    }
+    if (c->linger && !s->in_lanes && !linger_is_over(c, s, now_us, look_us)) {
+        return 0;
+    }
+    int full = n >= s->size.limit || c->full || c->linger;
+    if (!all || (all < c->crew.at_once && (full || here < 2))) {
+        return 1;
+    }
+    int64_t at = s->taken_us + gap_us(c, s, all, here, full);
+    if (at <= now_us) {
+        return 1;
+    }
+    if (at < *look_us) {
+        *look_us = at;
+    }
+    return 0;
+}
+
+static size_t take_batch(xonce_consumer *c, xo_sub *s, xo_worker *w, size_t most, int64_t now, xo_list *dropped)
+{
     size_t n = 0;
-    while (n < c->batch_max) {
+    while (n < most) {
         xonce_message *m = xo_list_pop(&s->waiting);
         if (!m) {
             break;
@@ -145,38 +192,113 @@ static size_t take_batch(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dr
     return n;
 }
 
+static size_t most_now(const xo_sub *s, int64_t now)
+{
+    const xonce_message *first = s->in_lanes ? s->ready.head ? s->ready.head->waiting.head : NULL : s->waiting.head;
+    return first && first->expires_mono > now ? xo_size_within(&s->size, first->expires_mono == INT64_MAX ? INT64_MAX : first->expires_mono - now) : s->size.limit;
+}
+
+static void end_pace(xonce_consumer *c, xo_pace *p, int64_t now_us)
+{
+    if (!p->sub) {
+        return;
+    }
+    if (!c->down) {
+        xo_size_ran(&p->sub->size, p->n, now_us - p->began_us, now_us);
+        xo_crew_ran(&c->crew, p->n, now_us);
+    }
+    p->sub->running--;
+    c->running--;
+    p->sub = NULL;
+}
+
+static void begin_pace(xonce_consumer *c, xo_pace *p, xo_sub *s, size_t n, int64_t now_us)
+{
+    end_pace(c, p, now_us);
+    *p = (xo_pace){.sub = s, .n = n, .began_us = now_us};
+    s->running++;
+    s->taken_us = now_us;
+    c->running++;
+    xo_crew_took(&c->crew, c->running, ready(s) > 0, now_us);
+}
+
+/* One idle worker wakes for all; the others sleep until they are called. */
+static void watch(xonce_consumer *c, xo_pace *p, int64_t now, int64_t *look_again)
+{
+    if (c->running < c->crew.at_once) {
+        xo_crew_took(&c->crew, c->running, 0, now * 1000);
+    }
+    if (*look_again == INT64_MAX) {
+        return;
+    }
+    if (c->watch_at > now && c->watch_at <= *look_again) {
+        *look_again = INT64_MAX;
+        return;
+    }
+    c->watch_at = *look_again;
+    p->watches = 1;
+}
+
+static void fill(xo_worker *w, xo_sub *s, size_t n, int64_t now)
+{
+    w->sub = s;
+    w->n = n;
+    w->expires = INT64_MAX;
+    w->since = now;
+    for (size_t k = 0; k < n; k++) {
+        w->items[k].m = w->messages[k];
+        w->items[k].outcome = XONCE_DEFERRED;
+        w->items[k].failed_run = 0;
+        w->items[k].error.pub.code = XONCE_OK;
+        w->items[k].error.cls = XO_SQL_NONE;
+        w->fates[k] = XO_FATE_HOLD;
+        if (w->messages[k]->expires_mono < w->expires) {
+            w->expires = w->messages[k]->expires_mono;
+        }
+    }
+}
+
 size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_again)
 {
-    int64_t unasked = INT64_MAX;
-    look_again = look_again ? look_again : &unasked;
+    int64_t now_us = xo_mono_us(), now = now_us / 1000, look_us = NEVER_US, resume = INT64_MAX;
+    if (look_again) {
+        end_pace(c, &w->pace, now_us);
+        c->watch_at = w->pace.watches ? INT64_MAX : c->watch_at;
+        w->pace.watches = 0;
+    }
     for (size_t i = 0; i < c->nsubs; i++) {
         xo_sub *s = &c->subs[(c->next_sub + i) % c->nsubs];
-        size_t n = 0;
-        if (s->in_lanes) {
-            n = xo_lane_take(c, s, w, dropped, look_again);
-        } else if (batch_is_due(c, s, look_again)) {
-            n = take_batch(c, s, w, dropped);
-        }
-        if (!n) {
+        if (!may_begin(c, s, &w->pace, now_us, &look_us)) {
             continue;
         }
-        c->next_sub = (c->next_sub + i + 1) % c->nsubs;
-        w->sub = s;
-        w->n = n;
-        w->expires = INT64_MAX;
-        for (size_t k = 0; k < n; k++) {
-            memset(&w->items[k], 0, sizeof(w->items[k]));
-            w->items[k].m = w->messages[k];
-            w->items[k].outcome = XONCE_DEFERRED;
-            w->fates[k] = XO_FATE_HOLD;
-            if (w->messages[k]->expires_mono < w->expires) {
-                w->expires = w->messages[k]->expires_mono;
-            }
+        size_t most = most_now(s, now);
+        size_t n = s->in_lanes ? xo_lane_take(c, s, w, most, dropped, &resume) : take_batch(c, s, w, most, now, dropped);
+        if (n) {
+            c->next_sub = (c->next_sub + i + 1) % c->nsubs;
+            fill(w, s, n, now);
+            begin_pace(c, &w->pace, s, n, now_us);
+            return n;
         }
-        w->since = xo_mono_ms();
-        return n;
+    }
+    if (look_again) {
+        int64_t look = in_ms(look_us);
+        *look_again = look < resume ? look : resume;
+        watch(c, &w->pace, now, look_again);
     }
     return 0;
+}
+
+void xo_call_worker(xonce_consumer *c)
+{
+    int64_t now_us = xo_mono_us(), look_us = NEVER_US;
+    int call = c->down || c->stopping;
+    for (size_t i = 0; i < c->nsubs && !call; i++) {
+        call = may_begin(c, &c->subs[i], NULL, now_us, &look_us);
+    }
+    int64_t watched = c->watch_at > now_us / 1000 ? c->watch_at : INT64_MAX;
+    if (call || in_ms(look_us) < watched) {
+        pthread_cond_signal(&c->work);
+    }
 }
 
 void xo_empty_queues(xonce_consumer *c, xo_list *out)

@@ -80,6 +80,8 @@ xonce_status xonce_consumer_new(xonce_consumer **out, xonce_store *store, xonce_
     c->store = store;
     c->source = source;
     read_settings(c, cfg);
+    xo_crew_init(&c->crew, c->nworkers, store->d->one_writer);
+    c->watch_at = INT64_MAX;
     c->workers = xo_calloc(c->nworkers, sizeof(*c->workers));
     if (!c->workers) {
         free(c);
@@ -309,6 +311,7 @@ static xonce_status prepare_sub(xonce_consumer *c, xo_sub *s)
         return xo_fail(XONCE_E_INVALID, "topic %.100s: an id made of the content (xonce_store_identify, --id) and claim=offset exclude each other: by its offset a message is known by its place alone", s->topic);
     }
     s->in_lanes = s->kind == XO_ORDERED || by_offset;
+    xo_size_init(&s->size, c->batch_max, c->linger > 0);
     if (s->in_lanes && !s->table && !(s->table = xo_calloc(XO_LANE_BUCKETS, sizeof(xo_lane *)))) {
         return xo_nomem();
     }

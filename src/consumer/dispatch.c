@@ -30,7 +30,7 @@ static size_t wait_for_room(xonce_consumer *c, int64_t *idle_since)
     while (!c->stopping && !(n = room(c))) {
         if (!c->full && !c->down) {
             c->full = 1;
-            pthread_cond_broadcast(&c->work); /* who waits for a batch to fill would wait in vain */
+            xo_call_worker(c); /* who waits for a batch to fill would wait in vain */
         }
         xo_cond_wait_ms(&c->room, &c->lock, c->down && !c->in_flight ? c->retry_at : INT64_MAX);
         *idle_since = xo_mono_ms();
@@ -70,7 +70,7 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
             xo_list_push(&back, m);
         }
     }
-    pthread_cond_signal(&c->work);
+    xo_call_worker(c);
     int stopping = c->stopping;
     pthread_mutex_unlock(&c->lock);
     if (broken) {
@@ -88,6 +88,9 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
 /* After a failed poll. 0: the source will never answer. */
 static int source_failed(xonce_consumer *c, int64_t *pause)
 {
+    if (xo_consumer_stopping(c)) {
+        return 0; /* it was told to stop while this poll waited, and said so */
+    }
     xo_error why;
     xo_error_save(&why);
     if (!why.pub.again) {

@@ -172,12 +172,21 @@ static void resume_due(xonce_consumer *c, xo_sub *s, int64_t now, xo_list *dropp
     }
 }
 
-size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dropped, int64_t *look_again)
+size_t xo_lane_ready(const xo_sub *s, size_t enough)
+{
+    size_t n = 0;
+    for (const xo_lane *l = s->ready.head; l && n < enough; l = l->next) {
+        n += l->waiting.n;
+    }
+    return n;
+}
+
+size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, size_t most, xo_list *dropped, int64_t *look_again)
 {
     int64_t now = xo_mono_ms();
     size_t n = 0;
     resume_due(c, s, now, dropped);
-    while (n < c->batch_max && s->ready.head) {
+    while (n < most && s->ready.head) {
         xo_lane *l = s->ready.head;
         drop_expired(c, l, now, dropped);
         if (n && l->failed && l->failed == l->waiting.head) {
@@ -190,7 +199,7 @@ size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dropped
         }
         l->state = XO_LANE_BUSY;
         int64_t stale = 0;
-        while (n < c->batch_max && l->waiting.head && !stale) {
+        while (n < most && l->waiting.head && !stale) {
             /* behind a living one: left for the next look; and what was read before and after its queue's new start is not claimed together */
             stale = l->waiting.head->expires_mono <= now || (l->running.tail && l->waiting.head->claim_epoch != l->running.tail->claim_epoch);
             if (!stale) {

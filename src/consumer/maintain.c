@@ -112,7 +112,8 @@ static void note_pass(keeper *k, const xo_prune_result *r)
 {
     k->kept += r->kept;
     k->cut = !r->whole;
-    k->from = k->cut ? r->at : (xo_prune_at){.ctime = r->before};
+    const int by_id = r->at.ctime == 0 && r->at.tie > 0;
+    k->from = k->cut || by_id ? r->at : (xo_prune_at){.ctime = r->before};
     if (r->whole && k->all) {
         k->all = 0;
         k->all_again = xo_mono_ms() + k->kept / KEPT_A_MS;

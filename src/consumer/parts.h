@@ -35,6 +35,21 @@ typedef struct {
     xo_lane *head, *tail;
 } xo_lanes;
 
+enum { XO_SIZE_STEPS = 11 };     /* up to 1, 2, 4 ... 1024 messages */
+/* How large a subscription's batches may be now, and what makes it so. Times of workers in microseconds, monotonic. */
+typedef struct {
+    size_t max, limit;
+    int64_t each_ns[XO_SIZE_STEPS], learnt_us[XO_SIZE_STEPS]; /* what a message took in batches of a step; 0: not known */
+} xo_size;
+/* How many workers run at once when there is work for all: measured, one step more or fewer tried now and then. */
+typedef struct {
+    size_t most, home, at_once;  /* at_once differs from home while another number is tried */
+    size_t skip, batches;        /* the measurement that is on */
+    uint64_t done;
+    int64_t since_us, rate, try_us, wait_us;
+    int up, wins, extra;         /* try more next; that number was better once; others began besides, since these take long */
+} xo_crew;
+
 typedef enum { XO_ONE, XO_MANY, XO_ORDERED } xo_sub_kind;
 typedef struct {
     char *topic, *tags;
@@ -49,10 +64,20 @@ typedef struct {
     xo_lane **table;             /* with: XO_LANE_BUCKETS chains */
     xo_lanes ready, suspended;
     int64_t next_resume;         /* no suspended lane is due before */
+    xo_size size;
+    size_t running;              /* workers in a transaction of it */
+    int64_t taken_us;            /* when a batch of it was taken last */
 } xo_sub;
 enum { XO_LANE_BUCKETS = 4096 };
 
 typedef enum { XO_FATE_ACK, XO_FATE_NACK, XO_FATE_HOLD } xo_fate;
+/* What a worker's thread is at: one, however many batches it holds. Guarded by the mutex. */
+typedef struct {
+    xo_sub *sub;                 /* of the batch that it took last; NULL: none */
+    size_t n;
+    int64_t began_us;
+    int watches;                 /* it waits until watch_at for all that wait */
+} xo_pace;
 typedef struct xo_worker {
     xonce_consumer *c;
     pthread_t thread;
@@ -67,6 +92,7 @@ typedef struct xo_worker {
     xo_lane **lanes;             /* with lanes: the lane of each item */
     size_t n;
     int probing;                 /* this run finds out whether the database is back */
+    xo_pace pace;
     int64_t since, expires;      /* of the run that is on, monotonic; since 0 = none. Guarded by the mutex */
 } xo_worker;
 xonce_status xo_worker_make(xonce_consumer *c, xo_worker *w);
@@ -99,6 +125,9 @@ struct xonce_consumer {
     xo_error failure;            /* why it cannot go on */
     size_t waiting, in_flight, in_flight_bytes; /* waiting: in queues and lanes */
     size_t next_sub;             /* fairness */
+    xo_crew crew;
+    size_t running;              /* workers in a transaction */
+    int64_t watch_at;            /* monotonic ms: some worker wakes then; INT64_MAX: none */
     int full;                    /* the dispatcher waits for room: nobody should wait for a batch to fill */
     int down, probing;           /* the database cannot be used */
     int64_t retry_at, pause;
@@ -121,8 +150,11 @@ enum { XO_PAUSE_MAX = 30000 };
 /* batch.c: queues. Lock held. */
 xo_sub *xo_find_sub(xonce_consumer *c, const char *topic);
 void xo_enqueue(xonce_consumer *c, xo_sub *s, xonce_message *m); /* takes it */
-/* Fills w with work, or says at which monotonic time to look again. Messages whose time is up land in dropped. */
+/* Fills w with a batch if one is due, or returns 0 and says at which monotonic time to look again. Messages whose time is up land in dropped. A worker that holds no batch any more calls it with
+   look_again, and the batch it had counts as ended; one that is still at its batch and would take the next one behind it passes NULL. */
 size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_again);
+/* Wakes a worker if there is something for it to do, or to watch. */
+void xo_call_worker(xonce_consumer *c);
 void xo_empty_queues(xonce_consumer *c, xo_list *out);
 /* batch.c: without the lock. Both empty the list and end its being counted as in flight. */
 void xo_give_back(xonce_consumer *c, xo_list *l, int64_t delay_ms);
@@ -130,10 +162,20 @@ void xo_acknowledge(xonce_consumer *c, xo_list *l);
 
 /* lane.c. Lock held. */
 int xo_lane_add(xonce_consumer *c, xo_sub *s, xonce_message *m); /* -1: no memory */
-size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, xo_list *dropped, int64_t *look_again);
+size_t xo_lane_take(xonce_consumer *c, xo_sub *s, xo_worker *w, size_t most, xo_list *dropped, int64_t *look_again);
+size_t xo_lane_ready(const xo_sub *s, size_t enough); /* messages that may be taken; need not be counted beyond enough */
 /* After a run: what is not acknowledged stays at the head of its lane, but for a queue that was taken over, whose messages are given back. down: the database was at fault, not the message. */
 void xo_lane_return(xonce_consumer *c, xo_worker *w, xo_list *acks, xo_list *nacks, int down);
 void xo_lanes_empty(xonce_consumer *c, xo_sub *s, xo_list *out);
+
+/* size.c. Lock held. */
+void xo_size_init(xo_size *z, size_t max, int at_once /* full batches from the start */);
+void xo_size_ran(xo_size *z, size_t n, int64_t took_us, int64_t now_us);
+size_t xo_size_within(const xo_size *z, int64_t left_ms);             /* most messages, when so much of their time is left */
+int64_t xo_size_patience_us(const xo_size *z, size_t running);        /* how long a few messages wait for one of so many workers before another begins */
+void xo_crew_init(xo_crew *w, size_t most, int one_writer);
+void xo_crew_took(xo_crew *w, size_t running, int more, int64_t now_us); /* a batch was taken, or none was there; so many run now, and there is work for more */
+void xo_crew_ran(xo_crew *w, size_t n, int64_t now_us);
 
 /* threads */
 void *xo_worker_main(void *worker);

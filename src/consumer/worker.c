@@ -109,7 +109,7 @@ static void swap_batches(xo_worker *w)
     b->expires = was.expires;
 }
 
-/* Just before a COMMIT: what is there now for the next batch. */
+/* While a COMMIT is on its way: what is there now for the next batch. */
 static size_t take_later(void *worker, xo_item **items, const xo_spec **spec)
 {
     xo_worker *w = worker, *b = w->later;
@@ -275,7 +275,7 @@ static void work(xo_worker *w)
     w->since = w->n ? xo_mono_ms() : 0;
     int change = database_state(c, w, kind);
     put_back_later(c, w);
-    pthread_cond_signal(&c->work);
+    xo_call_worker(c);
     if (change < 0) {
         pthread_cond_broadcast(&c->work);
         pthread_cond_signal(&c->room);
@@ -338,7 +338,7 @@ static int next_batch(xo_worker *w, xo_list *dropped)
             if (n || dropped->n) {
                 go = 1;
                 if (c->waiting && !c->down) {
-                    pthread_cond_signal(&c->work); /* the next one */
+                    xo_call_worker(c); /* the next one */
                 }
                 break;
             }

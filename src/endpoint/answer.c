@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "endpoint/request.h"
 #include "endpoint/storage.h"
+#include "proto/receipt.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,11 +112,31 @@ enum MHD_Result xo_answer(xo_request *r, unsigned status, xo_buf *body)
     return queued;
 }
 
-static void element(xo_buf *b, const char *name, const char *text)
+/* <name>text</name> on a line of its own; name is a literal. */
+#define ELEMENT(b, name, text) element(b, "  <" name ">", text, "</" name ">\n")
+#define PLAIN(b, name, text) plain(b, "  <" name ">", text, "</" name ">\n")
+#define NUMBER(b, name, value) number(b, "  <" name ">", value, "</" name ">\n")
+
+static void element(xo_buf *b, const char *open, const char *text, const char *close)
 {
-    xo_buf_printf(b, "  <%s>", name);
+    xo_buf_str(b, open);
     xo_xml_escape(b, text, strlen(text));
-    xo_buf_printf(b, "</%s>\n", name);
+    xo_buf_str(b, close);
+}
+
+/* Of a text in which nothing is to be escaped. */
+static void plain(xo_buf *b, const char *open, const char *text, const char *close)
+{
+    xo_buf_str(b, open);
+    xo_buf_str(b, text);
+    xo_buf_str(b, close);
+}
+
+static void number(xo_buf *b, const char *open, int64_t value, const char *close)
+{
+    char text[XO_DECIMAL_SIZE];
+    (void)xo_decimal(text, value);
+    plain(b, open, text, close);
 }
 
 static enum MHD_Result answer_error(xo_request *r, unsigned status, const char *code, const char *text)
@@ -124,10 +145,10 @@ static enum MHD_Result answer_error(xo_request *r, unsigned status, const char *
     const char *host = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Host");
     char *host_id = xo_printf("http://%s", host && xo_utf8_valid(host, strlen(host), NULL) ? host : "localhost");
     xo_buf_str(&b, DECLARATION "<Error" XMLNS ">\n");
-    element(&b, "Code", code);
-    element(&b, "Message", text);
-    element(&b, "RequestId", r->id);
-    element(&b, "HostId", host_id ? host_id : "http://localhost");
+    ELEMENT(&b, "Code", code);
+    ELEMENT(&b, "Message", text);
+    ELEMENT(&b, "RequestId", r->id);
+    ELEMENT(&b, "HostId", host_id ? host_id : "http://localhost");
     xo_buf_str(&b, "</Error>\n");
     free(host_id);
     return xo_answer(r, status, &b);
@@ -169,7 +190,7 @@ static void add_digest(xo_buf *b, const char *body, size_t n)
         xo_hex(hex, md5, sizeof md5, 1);
     else
         b->failed = 1;
-    element(b, "MessageBodyMD5", hex);
+    PLAIN(b, "MessageBodyMD5", hex);
 }
 
 enum MHD_Result xo_answer_sent(xo_request *r)
@@ -178,10 +199,10 @@ enum MHD_Result xo_answer_sent(xo_request *r)
     char id[33];
     xo_hex(id, r->send.id, sizeof r->send.id, 1);
     xo_buf_str(&b, DECLARATION "<Message" XMLNS ">\n");
-    element(&b, "MessageId", id);
+    PLAIN(&b, "MessageId", id);
     add_digest(&b, r->message.body, r->message.body_len);
     if (r->send.handle)
-        element(&b, "ReceiptHandle", r->send.handle);
+        ELEMENT(&b, "ReceiptHandle", r->send.handle);
     xo_buf_str(&b, "</Message>\n");
     return xo_answer(r, MHD_HTTP_CREATED, &b);
 }
@@ -191,20 +212,20 @@ static void add_message(xo_buf *b, const xo_pick *k, const xo_content *c)
     char id[33];
     xo_hex(id, k->id, sizeof k->id, 1);
     xo_buf_str(b, "<Message>\n");
-    element(b, "MessageId", id);
+    PLAIN(b, "MessageId", id);
     add_digest(b, c->body, c->body_len);
     xo_buf_str(b, "  <MessageBody>");
     xo_xml_escape(b, c->body, c->body_len);
     xo_buf_str(b, "</MessageBody>\n");
-    element(b, "ReceiptHandle", k->handle);
-    xo_buf_printf(b,
-                  "  <PublishTime>%lld</PublishTime>\n  <FirstConsumeTime>%lld</FirstConsumeTime>\n  <NextConsumeTime>%lld</NextConsumeTime>\n"
-                  "  <ConsumedTimes>%d</ConsumedTimes>\n",
-                  (long long)k->born, (long long)k->first, (long long)k->next, k->times);
+    PLAIN(b, "ReceiptHandle", k->handle);
+    NUMBER(b, "PublishTime", k->born);
+    NUMBER(b, "FirstConsumeTime", k->first);
+    NUMBER(b, "NextConsumeTime", k->next);
+    NUMBER(b, "ConsumedTimes", k->times);
     if (c->tag)
-        element(b, "MessageTag", c->tag);
+        ELEMENT(b, "MessageTag", c->tag);
     if (c->properties)
-        element(b, "Properties", c->properties);
+        ELEMENT(b, "Properties", c->properties);
     xo_buf_str(b, "</Message>\n");
 }
 
@@ -241,9 +262,9 @@ enum MHD_Result xo_answer_handles(xo_request *r)
         xo_refusal why = r->states[i] == XO_HANDLE_STALE ? XO_HANDLE_EXPIRED : XO_HANDLE_ERROR;
         failed++;
         xo_buf_str(&b, "<Error>\n");
-        element(&b, "ErrorCode", refusals[why].code);
-        element(&b, "ErrorMessage", refusals[why].text);
-        element(&b, "ReceiptHandle", r->handles[i]);
+        ELEMENT(&b, "ErrorCode", refusals[why].code);
+        ELEMENT(&b, "ErrorMessage", refusals[why].text);
+        ELEMENT(&b, "ReceiptHandle", r->handles[i]);
         xo_buf_str(&b, "</Error>\n");
     }
     xo_buf_str(&b, "</Errors>\n");

@@ -280,9 +280,13 @@ static int ack_run(xo_op *op, xo_storage *s)
     ack_op *a = XO_OF(ack_op, op, op);
     if (xo_storage_group(s, a->group) != 0)
         return -1;
-    for (size_t i = 0; i < a->n; i++) /* while a node settles nobody else changes it */
-        if (xo_storage_progress(s, a->group->id, a->nodes[i]->pos, a->nodes[i]->times, a->nodes[i]->first, 1) != 0)
+    xo_progress rows[XO_POLL_MAX];
+    for (size_t i = 0, n; i < a->n; i += n) {
+        for (n = 0; n < XO_POLL_MAX && i + n < a->n; n++) /* while a node settles nobody else changes it */
+            rows[n] = (xo_progress){a->nodes[i + n]->pos, a->nodes[i + n]->first, a->nodes[i + n]->times};
+        if (xo_storage_progress(s, a->group->id, rows, n, 1) != 0)
             return -1;
+    }
     return 0;
 }
 

@@ -9,15 +9,11 @@ enum { SAVE_MS = 1000, PRUNE_MS = 60000, PRUNE_ROWS = 5000 };
 /* ---- counts and floors ---- */
 
 typedef struct {
-    int64_t pos, first;
-    int times;
-} count_row;
-typedef struct {
     xo_op op;
     xo_group *group;
     int64_t floor;
     size_t n;
-    count_row rows[];
+    xo_progress rows[];
 } save_op;
 
 static int save_run(xo_op *op, xo_storage *s)
@@ -25,10 +21,12 @@ static int save_run(xo_op *op, xo_storage *s)
     save_op *o = XO_OF(save_op, op, op);
     if (xo_storage_group(s, o->group) != 0 || xo_storage_floor(s, o->group->id, o->floor) != 0)
         return -1;
+    size_t n = 0;
     for (size_t i = 0; i < o->n; i++)
-        if (o->rows[i].pos >= o->floor && xo_storage_progress(s, o->group->id, o->rows[i].pos, o->rows[i].times, o->rows[i].first, 0) != 0)
-            return -1;
-    return 0;
+        if (o->rows[i].pos >= o->floor)
+            o->rows[n++] = o->rows[i];
+    o->n = n;
+    return xo_storage_progress(s, o->group->id, o->rows, n, 0);
 }
 
 static void save_done(xo_op *op, int ok)
@@ -52,7 +50,7 @@ int xo_group_save(xo_group *g)
     while (!xo_list_empty(&g->unsaved)) {
         xo_node *k = XO_OF(xo_node, unsaved, g->unsaved.next);
         xo_list_remove(&k->unsaved);
-        o->rows[o->n++] = (count_row){k->pos, k->first, k->times};
+        o->rows[o->n++] = (xo_progress){k->pos, k->first, k->times};
     }
     o->op.run = save_run;
     o->op.done = save_done;

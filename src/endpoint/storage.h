@@ -16,11 +16,16 @@ typedef enum { XO_ROW_VISIBLE, XO_ROW_TIMED, XO_ROW_HALF } xo_row_state;
 int xo_storage_insert(xo_storage *s, const xo_send *m, xo_row_state state);
 int xo_storage_place(xo_storage *s, const xo_entry *e, int64_t pos, xo_row_state state); /* a timed or half message changes its state */
 int xo_storage_delete(xo_storage *s, int64_t n);
-int xo_storage_progress(xo_storage *s, int64_t group, int64_t pos, int times, int64_t first, int done);
+typedef struct {
+    int64_t pos, first;
+    int times;
+} xo_progress; /* of one message, as in xo_node */
+int xo_storage_progress(xo_storage *s, int64_t group, const xo_progress *rows, size_t n, int done);
 int xo_storage_floor(xo_storage *s, int64_t group, int64_t floor);
 int xo_storage_counters(xo_storage *s, const xo_topic *t, const xo_counters *c);
-/* A message's text for an answer; strings are the caller's. */
+/* A message's text for an answer; the caller frees it. */
 typedef struct {
+    char *memory;                  /* that all stand in */
     char *tag, *properties, *body; /* tag, properties NULL when absent */
     size_t body_len;
 } xo_content;

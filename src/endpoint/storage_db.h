@@ -5,7 +5,7 @@
 #include "endpoint/storage.h"
 #include <sqlite3.h>
 enum {
-    XO_BEGIN, XO_COMMIT, XO_ROLLBACK, XO_TOPIC, XO_GROUP, XO_INSERT, XO_PLACE, XO_DELETE, XO_PROGRESS, XO_FLOOR, XO_BELOW, XO_COUNTERS,
+    XO_BEGIN, XO_COMMIT, XO_ROLLBACK, XO_TOPIC, XO_GROUP, XO_INSERT, XO_PLACE, XO_DELETE, XO_PROGRESS, XO_PROGRESS_MANY, XO_FLOOR, XO_BELOW, XO_COUNTERS,
     XO_READ, XO_READ_BEGIN, XO_READ_END, /* these on the reading connection */
     XO_STATEMENTS
 };
@@ -15,6 +15,8 @@ struct xo_storage {
     pthread_mutex_t read_lock;
     char *file;
     int lock_fd;
+    int reading;         /* under the read_lock: XO_READ stands at the row read_at */
+    int64_t read_at;
     int64_t transaction; /* number of the running or last one */
 };
 #endif

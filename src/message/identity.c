@@ -47,7 +47,7 @@ static int is_plain(const char *uniq, size_t n, size_t ngroup, size_t extra)
         return 0;
     }
     for (size_t i = 0; i < n; i++) {
-        if (uniq[i] < 0x21 || uniq[i] > 0x7e) {
+        if ((unsigned char)(uniq[i] - 0x21) > 0x7e - 0x21) {
             return 0;
         }
     }

@@ -2,5 +2,6 @@ libxonce_core_la_SOURCES += \
 	src/message/identity.c \
 	src/message/message.c \
 	src/message/message.h \
+	src/message/pack.c \
 	src/message/position.c \
 	src/message/position.h

@@ -11,6 +11,17 @@ enum { PROPERTIES_MAX = 8192 };
 
 static char nothing[1];
 
+void xo_message_defaults(xonce_message *m)
+{
+    m->broker = nothing;
+    m->queue = -1;
+    m->offset = m->store_time = m->log_offset = -1;
+    m->copy_offset = m->copy_log_offset = -1;
+    m->claim_from = m->claim_generation = m->claim_epoch = -1;
+    m->attempt = 1;
+    m->expires_mono = INT64_MAX;
+}
+
 /* Struct, topic, id and (when copied) body are one block. */
 static xonce_status make(xonce_message **out, const char *topic, const char *id, const void *body, size_t len, int copy_body)
 {
@@ -46,16 +57,10 @@ static xonce_status make(xonce_message **out, const char *topic, const char *id,
             memcpy(p, body, len);
         }
         p[len] = 0;
-        m->body = m->own_body = p;
+        m->body = p;
     }
-    m->broker = nothing;
-    m->queue = -1;
-    m->offset = m->store_time = m->log_offset = -1;
-    m->copy_offset = m->copy_log_offset = -1;
-    m->claim_from = m->claim_generation = m->claim_epoch = -1;
-    m->attempt = 1;
+    xo_message_defaults(m);
     m->polled_boot = xo_boot_ms();
-    m->expires_mono = INT64_MAX;
     *out = m;
     return XONCE_OK;
 }
@@ -76,6 +81,17 @@ xonce_status xonce_message_wrap(xonce_message **out, const char *topic, const ch
     return rc;
 }
 
+/* Most messages own none of these. */
+static void free_texts(xonce_message *m)
+{
+    char *const texts[] = {m->own_body, m->own_broker, m->handle, m->uniq, m->refuse, m->copy_topic, m->copy_broker};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (texts[i]) {
+            free(texts[i]);
+        }
+    }
+}
+
 void xonce_message_free(xonce_message *m)
 {
     if (!m) {
@@ -84,29 +100,69 @@ void xonce_message_free(xonce_message *m)
     if (m->release) {
         m->release(m->owner);
     }
-    for (size_t i = 0; i < m->nproperties; i++) {
-        free(m->properties[i].name);
+    if (m->cap_properties) {
+        for (size_t i = 0; i < m->nproperties; i++) {
+            free(m->properties[i].name);
+        }
+        free(m->properties);
     }
-    free(m->properties);
-    if (m->broker != nothing) {
-        free(m->broker);
+    free_texts(m);
+    if (m->pack) {
+        xo_pack_drop(m->pack);
+    } else {
+        free(m);
     }
-    free(m->handle);
-    free(m->uniq);
-    free(m->refuse);
-    free(m->copy_topic);
-    free(m->copy_broker);
-    free(m);
 }
 
 static xo_property *find(const xonce_message *m, const char *name, size_t n)
 {
     for (size_t i = 0; i < m->nproperties; i++) {
-        if (strncmp(m->properties[i].name, name, n) == 0 && m->properties[i].name[n] == 0) {
+        const char *own = m->properties[i].name;
+        if (own[0] == name[0] && strncmp(own, name, n) == 0 && own[n] == 0) {
             return &m->properties[i];
         }
     }
     return NULL;
+}
+
+/* Name and value as one block, which the name points to. NULL: no memory. */
+static char *pair_block(const char *name, size_t nname, const char *value, size_t nvalue)
+{
+    size_t all;
+    char *p = __builtin_add_overflow(nname, nvalue, &all) || all > SIZE_MAX - 2 ? NULL : malloc(all + 2);
+    if (p) {
+        memcpy(p, name, nname);
+        p[nname] = 0;
+        if (nvalue) {
+            memcpy(p + nname + 1, value, nvalue);
+        }
+        p[all + 1] = 0;
+    }
+    return p;
+}
+
+/* What was the pack's becomes the message's own. 0: no memory. */
+static int own_properties(xonce_message *m)
+{
+    size_t n = m->nproperties;
+    xo_property *list = xo_calloc(n, sizeof(*list));
+    for (size_t i = 0; list && i < n; i++) {
+        size_t nname = strlen(m->properties[i].name);
+        list[i].name = pair_block(m->properties[i].name, nname, m->properties[i].value, strlen(m->properties[i].value));
+        if (!list[i].name) {
+            while (i > 0) {
+                free(list[--i].name);
+            }
+            free(list);
+            return 0;
+        }
+        list[i].value = list[i].name + nname + 1;
+    }
+    if (list) {
+        m->properties = list;
+        m->cap_properties = n;
+    }
+    return list != NULL;
 }
 
 xonce_status xo_message_put(xonce_message *m, const char *name, size_t nname, const char *value, size_t nvalue)
@@ -117,8 +173,7 @@ xonce_status xo_message_put(xonce_message *m, const char *name, size_t nname, co
     if (memchr(name, 0, nname) || (nvalue && memchr(value, 0, nvalue))) {
         return xo_fail(XONCE_E_INVALID, "a property holds a zero byte");
     }
-    size_t all;
-    if (__builtin_add_overflow(nname, nvalue, &all) || all > SIZE_MAX - 2) {
+    if (m->nproperties && !m->cap_properties && !own_properties(m)) {
         return xo_nomem();
     }
     xo_property *p = find(m, name, nname);
@@ -132,17 +187,10 @@ xonce_status xo_message_put(xonce_message *m, const char *name, size_t nname, co
         }
         m->properties = list;
     }
-    /* name and value are one block, which the name points to */
-    char *block = malloc(all + 2);
+    char *block = pair_block(name, nname, value, nvalue);
     if (!block) {
         return xo_nomem();
     }
-    memcpy(block, name, nname);
-    block[nname] = 0;
-    if (nvalue) {
-        memcpy(block + nname + 1, value, nvalue);
-    }
-    block[all + 1] = 0;
     if (p) {
         free(p->name);
     } else {
@@ -173,9 +221,8 @@ xonce_status xonce_message_set_origin(xonce_message *m, const char *broker, int3
             return xo_nomem();
         }
     }
-    if (m->broker != nothing) {
-        free(m->broker);
-    }
+    free(m->own_broker);
+    m->own_broker = name == nothing ? NULL : name;
     m->broker = name;
     m->queue = queue < 0 ? -1 : queue;
     m->offset = offset < 0 ? -1 : offset;

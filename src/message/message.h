@@ -2,10 +2,12 @@
 #ifndef XO_MESSAGE_H
 #define XO_MESSAGE_H
 #include "base/error.h"
+#include "base/mem.h"
 
 typedef struct {
     char *name, *value;
 } xo_property;
+typedef struct xo_pack xo_pack;
 
 struct xonce_message {
     char *topic, *id;
@@ -13,15 +15,17 @@ struct xonce_message {
     size_t body_len;
     void (*release)(void *owner); /* of a wrapped body */
     void *owner;
-    char *own_body;               /* NULL when wrapped */
+    char *own_body;               /* freed with it; NULL: the body is in the message's own block, its pack's or somebody else's */
     char *broker;                 /* "" when unknown */
+    char *own_broker;             /* freed with it; NULL: as with the body */
     int32_t queue;                /* -1 when unknown */
     int64_t offset;               /* -1 when unknown */
     int64_t store_time;           /* ms UTC, -1 when unknown */
     int64_t log_offset;           /* physical offset in the broker's log, -1 when unknown */
     int attempt;                  /* from 1 */
     xo_property *properties;
-    size_t nproperties, cap_properties;
+    size_t nproperties;
+    size_t cap_properties;        /* 0: the list and its texts are the pack's, copied before they are changed */
     char body_md5[33];            /* upper-case hex as the broker gave it, "" when it did not */
     /* of a delivery */
     char *handle;                 /* receipt handle, NULL when the source has none */
@@ -41,6 +45,7 @@ struct xonce_message {
     int claim_record;             /* with claim_epoch >= 0: by record as well. Without: by record only, although its queue is claimed by offset */
     int failed, rejected;         /* set by the consumer before it is settled: its handler failed in this delivery; it stands in xonce_rejected */
     int fenced;                   /* likewise: its queue was taken over by another member */
+    xo_pack *pack;                /* whose memory it is part of; NULL: it is a block of its own */
     struct xonce_message *next;   /* for queues of the library's; the holder's */
 };
 
@@ -48,6 +53,23 @@ struct xonce_message {
 xonce_status xo_message_put(xonce_message *m, const char *name, size_t nname, const char *value, size_t nvalue);
 /* The lane of an ordered message: __SHARDINGKEY, else, or when it is claimed by offset, "broker/queue". Writes at most size bytes. */
 void xo_message_lane(const xonce_message *m, char *out, size_t size);
+
+/* ---- pack.c: messages that came together share one memory: their structs, lists and texts, and the very bytes they arrived in, which bodies and properties point into. It is freed with the last of
+   them, so one message keeps the bytes of all: whoever bounds memory counts `size` for as long as one of them is there. */
+struct xo_pack {
+    _Atomic size_t users;         /* its messages, and one for whoever fills it */
+    xo_arena memory;
+    struct xo_pack_block *blocks;
+    size_t size;                  /* bytes of the blocks */
+    size_t held;                  /* the holder's: how many of its messages are counted there */
+    int64_t made_boot;            /* its messages' polled_boot */
+};
+/* room: about how many bytes of memory it will need, beside blocks. NULL: no memory. */
+xo_pack *xo_pack_new(size_t room);
+int xo_pack_keep(xo_pack *k, void *block, size_t n); /* a malloc'd block that is freed with the pack; 0: no memory, and it is the caller's still */
+xonce_message *xo_pack_message(xo_pack *k);          /* an empty one: only what is not 0 in an unknown message is set. NULL: no memory */
+void xo_pack_drop(xo_pack *k);                       /* a message less, or whoever filled it is done. NULL is fine */
+void xo_message_defaults(xonce_message *m);          /* message.c: of a zeroed one */
 
 /* ---- identity (docs/design.md "Record and identity"; the rules are in docs/guarantees.md) ---- */
 enum { XO_KEY_SIZE = 256 };       /* a message_id column value with its NUL */

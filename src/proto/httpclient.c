@@ -136,8 +136,9 @@ void xo_http_call_free(xo_http_call *c)
     if (!c)
         return;
     curl_easy_cleanup(c->easy);
-    curl_slist_free_all(c->headers);
-    free(c->url);
+    xo_buf_free(&c->authorization);
+    xo_buf_free(&c->url);
+    xo_wipe_free(c->token);
     xo_buf_free(&c->request);
     xo_buf_free(&c->answer);
     memset(c, 0, sizeof *c);
@@ -184,52 +185,45 @@ static int on_ready(void *arg, char *to, char *from, int to_port, int from_port)
     return c->sends++ && c->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
-static xonce_status add_header(struct curl_slist **list, const char *name, const char *value)
+/* The lines of a request's head that are signed or sign; the date is new each time. */
+static char content_type[] = "Content-Type: text/xml;charset=utf-8", version[] = "x-mq-version: 2015-06-06", no_expect[] = "Expect:";
+
+static const char *value_of(const char *line)
 {
-    char *line = xo_printf("%s: %s", name, value);
-    struct curl_slist *longer = line ? curl_slist_append(*list, line) : NULL;
-    if (line)
-        xo_wipe_free(line);
-    if (!longer)
-        return xo_nomem();
-    *list = longer;
-    return XONCE_OK;
+    return strchr(line, ':') + 2;
 }
 
 static xonce_status sign(xo_http_call *c, const xo_http_endpoint *e, const char *method, const char *target)
 {
-    char date[30], mac[29], *string = NULL;
+    char mac[29], *string = NULL;
+    memcpy(c->date, "Date: ", 6);
     c->sent_ms = xo_now_ms();
-    xo_http_date(date, c->sent_ms);
-    const xo_header h[] = {{"Content-Type", "text/xml;charset=utf-8"}, {"Date", date}, {"x-mq-version", "2015-06-06"}};
+    xo_http_date(c->date + 6, c->sent_ms);
+    const xo_header h[] = {{"Content-Type", value_of(content_type)}, {"Date", c->date + 6}, {"x-mq-version", value_of(version)}};
     xonce_status st = xo_string_to_sign(&string, method, target, h, sizeof h / sizeof *h);
     if (!st)
         st = xo_sign(mac, e->credentials.access_key_secret, string);
     free(string);
-    char *authorization = st ? NULL : xo_printf("MQ %s:%s", e->credentials.access_key_id, mac);
-    if (!st && !authorization)
-        st = xo_nomem();
-    struct curl_slist *list = NULL;
-    for (size_t i = 0; !st && i < sizeof h / sizeof *h; i++)
-        st = add_header(&list, h[i].name, h[i].value);
-    if (!st)
-        st = add_header(&list, "Authorization", authorization);
-    if (!st && e->credentials.security_token)
-        st = add_header(&list, "security-token", e->credentials.security_token);
-    struct curl_slist *last = st ? NULL : curl_slist_append(list, "Expect:");
-    if (!st && !last)
-        st = xo_nomem();
-    free(authorization);
-    if (st) {
-        curl_slist_free_all(list);
+    if (st)
         return st;
-    }
-    curl_slist_free_all(c->headers);
-    c->headers = list;
-    return XONCE_OK;
+    xo_buf_reset(&c->authorization);
+    xo_buf_str(&c->authorization, "Authorization: MQ ");
+    xo_buf_str(&c->authorization, e->credentials.access_key_id);
+    xo_buf_char(&c->authorization, ':');
+    xo_buf_str(&c->authorization, mac);
+    return xo_buf_status(&c->authorization);
 }
 
-static void set_transport(xo_http_call *c, const xo_http_endpoint *e, int64_t timeout_ms)
+/* The lines are the call's own memory: a list of curl's would be copied for each request. */
+static void set_headers(xo_http_call *c)
+{
+    char *const lines[XO_HTTP_HEADERS] = {content_type, c->date, version, c->authorization.p, no_expect, c->token};
+    int n = c->token ? XO_HTTP_HEADERS : XO_HTTP_HEADERS - 1;
+    for (int i = 0; i < n; i++)
+        c->headers[i] = (struct curl_slist){lines[i], i + 1 < n ? &c->headers[i + 1] : NULL};
+}
+
+static xonce_status set_up(xo_http_call *c, const xo_http_endpoint *e)
 {
     CURL *h = c->easy;
     curl_easy_reset(h); /* keeps its connections */
@@ -251,7 +245,6 @@ static void set_transport(xo_http_call *c, const xo_http_endpoint *e, int64_t ti
     if (e->loopback)
         curl_easy_setopt(h, CURLOPT_PROXY, "");
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)e->connect_ms);
-    curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl_easy_setopt(h, CURLOPT_USERAGENT, "xonce/" XONCE_VERSION);
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, c);
@@ -259,38 +252,54 @@ static void set_transport(xo_http_call *c, const xo_http_endpoint *e, int64_t ti
     curl_easy_setopt(h, CURLOPT_HEADERDATA, c);
     curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, on_ready);
     curl_easy_setopt(h, CURLOPT_PREREQDATA, c);
+    curl_easy_setopt(h, CURLOPT_PRIVATE, c);
+    curl_easy_setopt(h, CURLOPT_PATH_AS_IS, 1L);
+    xo_wipe_free(c->token);
+    c->token = NULL;
+    if (e->credentials.security_token && !(c->token = xo_printf("security-token: %s", e->credentials.security_token)))
+        return xo_nomem();
+    c->set_up = e;
+    return XONCE_OK;
+}
+
+static void set_method(xo_http_call *c, const char *method)
+{
+    int get = !strcmp(method, "GET");
+    c->once = !strcmp(method, "POST");
+    if (get) {
+        curl_easy_setopt(c->easy, CURLOPT_HTTPGET, 1L);
+    } else {
+        curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->request.len);
+        curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->request.p ? c->request.p : "");
+    }
+    curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, get || c->once ? NULL : method);
 }
 
 xonce_status xo_http_prepare(xo_http_call *c, const xo_http_endpoint *e, const char *method, const char *target,
                              int64_t timeout_ms)
 {
     xonce_status st = xo_buf_status(&c->request);
-    if (st || (st = sign(c, e, method, target)))
+    if (!st)
+        st = sign(c, e, method, target);
+    if (!st && c->set_up != e)
+        st = set_up(c, e);
+    if (st)
         return st;
-    char *url = xo_printf("%s%s", e->base, target);
-    if (!url)
-        return xo_nomem();
-    free(c->url);
-    c->url = url;
+    xo_buf_reset(&c->url);
+    xo_buf_str(&c->url, e->base);
+    xo_buf_str(&c->url, target);
+    if ((st = xo_buf_status(&c->url)))
+        return st;
     xo_buf_reset(&c->answer);
     c->status = 0;
     c->date_ms = -1;
     c->content_type[0] = c->error[0] = 0;
     c->sends = c->retry_hint = 0;
-    c->once = !strcmp(method, "POST");
-    set_transport(c, e, timeout_ms);
-    curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
-    curl_easy_setopt(c->easy, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(c->easy, CURLOPT_URL, c->url);
-    if (strcmp(method, "GET")) {
-        curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->request.len);
-        curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->request.p ? c->request.p : "");
-        if (strcmp(method, "POST"))
-            curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, method);
-    } else {
-        curl_easy_setopt(c->easy, CURLOPT_HTTPGET, 1L);
-    }
-    if (curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers) != CURLE_OK)
+    set_method(c, method);
+    set_headers(c);
+    curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    if (curl_easy_setopt(c->easy, CURLOPT_URL, c->url.p) != CURLE_OK ||
+        curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers) != CURLE_OK)
         return xo_nomem();
     return XONCE_OK;
 }
@@ -298,9 +307,9 @@ xonce_status xo_http_prepare(xo_http_call *c, const xo_http_endpoint *e, const c
 /* The endpoint as the user named it, for errors. */
 static void name_endpoint(const xo_http_call *c, char *out, size_t size)
 {
-    const char *slash = c->url ? strstr(c->url, "://") : NULL;
-    size_t n = slash ? (size_t)(slash - c->url) + 3 + strcspn(slash + 3, "/") : 0;
-    (void)snprintf(out, size, "%.*s", (int)n, c->url ? c->url : "");
+    const char *url = c->url.p ? c->url.p : "", *slash = strstr(url, "://");
+    size_t n = slash ? (size_t)(slash - url) + 3 + strcspn(slash + 3, "/") : 0;
+    (void)snprintf(out, size, "%.*s", (int)n, url);
 }
 
 static xonce_status transport_error(const xo_http_call *c, CURLcode rc, const char *where)

@@ -16,10 +16,14 @@ typedef struct {
  * user, password or path in the URI is refused. */
 xonce_status xo_http_endpoint_open(xo_http_endpoint *out, const char *uri, const xonce_config *cfg);
 void xo_http_endpoint_close(xo_http_endpoint *e);
+enum { XO_HTTP_HEADERS = 6 };
 typedef struct {
-    CURL *easy; /* reused */
-    struct curl_slist *headers;
-    char *url;
+    CURL *easy;                     /* reused, with what is the same in all requests to the endpoint that it was set up for */
+    const xo_http_endpoint *set_up; /* that endpoint; NULL: none yet */
+    struct curl_slist headers[XO_HTTP_HEADERS];
+    char date[36];             /* the header of that name, and two more */
+    xo_buf authorization, url; /* memory kept */
+    char *token;
     xo_buf request, answer; /* answer bounded */
     long status;            /* HTTP status, 0 before an answer */
     int64_t date_ms;        /* the answer's Date, -1 without */

@@ -2,8 +2,7 @@
 #include "proto/properties.h"
 #include <string.h>
 
-/* Length of the XML 1.0 character at s, 0 when there is none: not UTF-8, or outside the range of XML. */
-static size_t xml_char(const unsigned char *s, size_t n)
+size_t xo_xml_char(const unsigned char *s, size_t n)
 {
     unsigned c = s[0];
     if (c < 0x80)
@@ -28,7 +27,7 @@ xonce_status xo_check_xml_text(const char *what, const char *text, size_t n)
 {
     const unsigned char *s = (const unsigned char *)text;
     for (size_t i = 0; i < n;) {
-        size_t len = s[i] >= 0x20 && s[i] < 0x80 ? 1 : xml_char(s + i, n - i);
+        size_t len = s[i] >= 0x20 && s[i] < 0x80 ? 1 : xo_xml_char(s + i, n - i);
         if (!len)
             return xo_fail(XONCE_E_INVALID,
                            "%s: byte 0x%02x at offset %zu is not a character that HTTP can carry (UTF-8 of XML 1.0); "

@@ -81,14 +81,53 @@ int xo_receipt_read(xo_receipt *out, const char *handle)
     return known;
 }
 
+size_t xo_decimal(char out[XO_DECIMAL_SIZE], int64_t v)
+{
+    char digits[XO_DECIMAL_SIZE], *p = digits + sizeof digits, *to = out;
+    uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
+    do {
+        *--p = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (v < 0)
+        *to++ = '-';
+    size_t n = (size_t)(digits + sizeof digits - p);
+    memcpy(to, p, n);
+    to[n] = 0;
+    return (size_t)(to - out) + n;
+}
+
+static char *add_number(char *to, int64_t v)
+{
+    to += xo_decimal(to, v);
+    *to++ = ' ';
+    return to;
+}
+
 char *xo_receipt_write(const char *message_id, int64_t ck_offset, int64_t pop_time, int64_t invisible_ms,
                        const char *broker, int32_t queue, int64_t offset)
 {
-    char *text = xo_printf("%lld %lld %lld 0 0 %s %d %lld", (long long)ck_offset, (long long)pop_time,
-                           (long long)invisible_ms, broker, (int)queue, (long long)offset);
-    char *encoded = text ? xo_base64(text, strlen(text)) : NULL;
-    char *handle = encoded ? xo_printf("%s-%s", message_id, encoded) : NULL;
+    char text[8 * XO_DECIMAL_SIZE + sizeof((xo_receipt *)0)->broker], *p = text;
+    size_t nid = strlen(message_id), nbroker = strlen(broker);
+    if (nbroker >= sizeof((xo_receipt *)0)->broker)
+        return NULL;
+    p = add_number(p, ck_offset);
+    p = add_number(p, pop_time);
+    p = add_number(p, invisible_ms);
+    p = add_number(add_number(p, 0), 0);
+    memcpy(p, broker, nbroker);
+    p += nbroker;
+    *p++ = ' ';
+    p = add_number(p, queue);
+    p += xo_decimal(p, offset);
+    char *encoded = xo_base64(text, (size_t)(p - text));
+    size_t n = encoded ? strlen(encoded) : 0;
+    char *handle = encoded ? malloc(nid + 1 + n + 1) : NULL;
+    if (handle) {
+        memcpy(handle, message_id, nid);
+        handle[nid] = '-';
+        memcpy(handle + nid + 1, encoded, n + 1);
+    }
     free(encoded);
-    free(text);
     return handle;
 }

@@ -268,14 +268,17 @@ static xonce_status run(walk *w, const char *doc, size_t n)
 xonce_status xo_xml_read(const xo_xml_shape *shape, void *arg, const char *doc, size_t n)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, initialise);
+    xonce_status st;
     walk w;
+    if (xo_xml_read_plain(shape, arg, doc, n, &st))
+        return st;
+    pthread_once(&once, initialise);
     memset(&w, 0, sizeof w);
     w.shape = shape;
     w.arg = arg;
     w.field = -1;
     w.field_depth = shape->item ? 3 : 2;
-    xonce_status st = check_bytes(&doc, &n);
+    st = check_bytes(&doc, &n);
     if (!st)
         st = run(&w, doc, n);
     xo_buf_free(&w.text);

@@ -20,4 +20,7 @@ typedef struct {
    INVALID: not well-formed, not UTF-8, a document type, deeper than XO_XML_DEPTH; PROTOCOL: another root, a field twice
    or with elements inside: the error text is the element's name. */
 xonce_status xo_xml_read(const xo_xml_shape *shape, void *arg, const char *doc, size_t n);
+/* xml_plain.c: the same for a document in the plain form that endpoints and clients write; 1 and *st then. 0: the document has something else in it,
+   be it a fault or only unusual; nothing was taken, and libxml2 shall judge. */
+int xo_xml_read_plain(const xo_xml_shape *shape, void *arg, const char *doc, size_t n, xonce_status *st);
 #endif

@@ -3,19 +3,18 @@
 #include "proto/xml.h"
 #include <string.h>
 
+/* What must not stand in a text as it is; NULL: it may. */
+static const char *const escapes[256] = {
+    ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\r'] = "&#13;", /* a raw CR would arrive as a line feed */
+};
+
 void xo_xml_escape(xo_buf *out, const char *s, size_t n)
 {
     size_t from = 0;
     for (size_t i = 0; i < n; i++) {
-        const char *as;
-        switch (s[i]) {
-        case '&': as = "&amp;"; break;
-        case '<': as = "&lt;"; break;
-        case '>': as = "&gt;"; break;
-        case '"': as = "&quot;"; break;
-        case '\r': as = "&#13;"; break; /* a raw one would arrive as a line feed */
-        default: continue;
-        }
+        const char *as = escapes[(unsigned char)s[i]];
+        if (!as)
+            continue;
         xo_buf_add(out, s + from, i - from);
         xo_buf_str(out, as);
         from = i + 1;

@@ -1,7 +1,6 @@
 /* Signatures of requests: HMAC-SHA1 over the values of all fields, in the order of their names, and the body. */
 #include "base/text.h"
 #include "remoting/command.h"
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,12 +12,11 @@ static int by_name(const void *a, const void *b)
 
 static xonce_status digest(const xo_command *c, const char *secret, unsigned char out[20])
 {
-    const xo_command_field **sorted = xo_calloc(c->nfields ? c->nfields : 1, sizeof(*sorted));
-    EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_HMAC, NULL, (const unsigned char *)secret, strlen(secret));
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    size_t n = 0, len = 20;
-    int have = sorted && key && ctx, good = have && EVP_DigestSignInit(ctx, NULL, EVP_sha1(), NULL, key) == 1;
-    for (size_t i = 0; good && i < c->nfields; i++) {
+    const xo_command_field **sorted = xo_calloc(c->nfields + 1, sizeof(*sorted));
+    xo_part *parts = xo_calloc(c->nfields + 1, sizeof(*parts));
+    size_t n = 0;
+    xonce_status st = sorted && parts ? XONCE_OK : xo_nomem();
+    for (size_t i = 0; !st && i < c->nfields; i++) {
         if (strcmp(c->fields[i].name, "Signature") != 0) {
             sorted[n++] = &c->fields[i];
         }
@@ -26,17 +24,18 @@ static xonce_status digest(const xo_command *c, const char *secret, unsigned cha
     if (n) {
         qsort(sorted, n, sizeof(*sorted), by_name);
     }
-    for (size_t i = 0; good && i < n; i++) {
-        good = EVP_DigestSignUpdate(ctx, sorted[i]->value, strlen(sorted[i]->value)) == 1;
+    for (size_t i = 0; i < n; i++) {
+        parts[i] = (xo_part){sorted[i]->value, strlen(sorted[i]->value)};
     }
-    good = good && (!c->body_len || EVP_DigestSignUpdate(ctx, c->body, c->body_len) == 1) && EVP_DigestSignFinal(ctx, out, &len) == 1 && len == 20;
-    EVP_MD_CTX_free(ctx);
-    EVP_PKEY_free(key);
+    if (!st) {
+        parts[n] = (xo_part){c->body, c->body_len};
+        if (xo_hmac_sha1_parts(secret, strlen(secret), parts, n + 1, out) != 0) {
+            st = xo_fail(XONCE_E_INVALID, "the crypto library refused HMAC-SHA1, which requests are signed with");
+        }
+    }
+    free(parts);
     free(sorted);
-    if (!have) {
-        return xo_nomem();
-    }
-    return good ? XONCE_OK : xo_fail(XONCE_E_INVALID, "the crypto library refused HMAC-SHA1, which requests are signed with");
+    return st;
 }
 
 xonce_status xo_acl_sign(xo_command *c, const char *access_key, const char *secret, const char *token, const char *ons_channel)

@@ -83,9 +83,17 @@ void xo_command_set(xo_command *c, const char *name, const char *value)
 
 void xo_command_set_int(xo_command *c, const char *name, int64_t value)
 {
-    char text[24];
-    snprintf(text, sizeof(text), "%" PRId64, value);
-    xo_command_set(c, name, text);
+    char text[24], *p = text + sizeof(text) - 1;
+    uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    *p = 0;
+    do {
+        *--p = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (value < 0) {
+        *--p = '-';
+    }
+    xo_command_set(c, name, p);
 }
 
 void xo_command_set_bool(xo_command *c, const char *name, int value)
@@ -248,18 +256,23 @@ static xonce_status read_int(const json_t *o, const char *name, const int32_t *a
     return XONCE_OK;
 }
 
+int xo_language_number(const char *name, size_t n)
+{
+    for (int i = 0; i < XO_LANGUAGES; i++) {
+        if (strlen(languages[i]) == n && memcmp(name, languages[i], n) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static int read_language(const json_t *v)
 {
     if (json_is_integer(v)) {
         json_int_t i = json_integer_value(v);
         return i >= 0 && i < XO_LANGUAGES ? (int)i : -1;
     }
-    for (int i = 0; json_is_string(v) && i < XO_LANGUAGES; i++) {
-        if (strcmp(json_string_value(v), languages[i]) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    return json_is_string(v) ? xo_language_number(json_string_value(v), json_string_length(v)) : -1;
 }
 
 /* A value of extFields as text. */
@@ -306,8 +319,11 @@ static xonce_status read_members(xo_command *c, json_t *o)
     return c->failed ? xo_nomem() : XONCE_OK;
 }
 
-static xonce_status read_json(xo_command *c, const char *p, size_t n)
+static xonce_status read_json(xo_command *c, char *p, size_t n)
 {
+    if (xo_header_read(c, p, n)) {
+        return XONCE_OK;
+    }
     json_t *o = xo_wire_json(p, n);
     if (!o) {
         return xo_error_context("the header of a frame");

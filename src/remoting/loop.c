@@ -298,16 +298,25 @@ static int list_sockets(io_loop *l)
 
 static void empty_pipe(xo_remoting *r)
 {
-    char bytes[64];
+    char bytes[64]; /* there is one, or none */
     pthread_mutex_lock(&r->lock);
-    while (read(r->wake[0], bytes, sizeof(bytes)) > 0) {
-    }
-    r->woken = 0;
+    ssize_t n = read(r->wake[0], bytes, sizeof(bytes));
+    r->woken = n > 0 && (size_t)n == sizeof(bytes);
     pthread_mutex_unlock(&r->lock);
+}
+
+/* What was sent from inside of a callback woke nobody. */
+static int inbox_filled(xo_remoting *r)
+{
+    pthread_mutex_lock(&r->lock);
+    int filled = r->inbox != NULL;
+    pthread_mutex_unlock(&r->lock);
+    return filled;
 }
 
 static void wait_and_serve(io_loop *l, int64_t until)
 {
+    until = inbox_filled(l->r) ? l->r->now : until;
     int64_t ms = until == INT64_MAX ? -1 : until - xo_mono_ms();
     if (list_sockets(l)) {
         xo_pause_ms(10); /* no memory */

@@ -139,7 +139,7 @@ static int next_pair(const xo_record *r, size_t *at, pair *out)
 
 static int is_named(const pair *p, const char *name, size_t n)
 {
-    return p->nname == n && memcmp(p->name, name, n) == 0;
+    return p->nname == n && p->name[0] == name[0] && memcmp(p->name, name, n) == 0;
 }
 
 const char *xo_record_property(const xo_record *r, const char *name, size_t which, size_t *len)
@@ -153,6 +153,21 @@ const char *xo_record_property(const xo_record *r, const char *name, size_t whic
         }
     }
     return NULL;
+}
+
+const char *xo_record_last_property(const xo_record *r, const char *name, size_t *len)
+{
+    pair p;
+    const char *value = NULL;
+    size_t n = strlen(name);
+    *len = 0;
+    for (size_t at = 0; next_pair(r, &at, &p);) {
+        if (p.nvalue && is_named(&p, name, n)) {
+            value = p.value;
+            *len = p.nvalue;
+        }
+    }
+    return value;
 }
 
 /* ---- ids and bodies */
@@ -169,7 +184,7 @@ void xo_record_id(const xo_record *r, char out[XO_OFFSET_ID_SIZE])
 
 static uint32_t checksum(const void *p, size_t n)
 {
-    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), n ? p : (const void *)"", n) & UINT32_C(0x7fffffff);
+    return (uint32_t)crc32_z(0, n ? p : (const void *)"", n) & UINT32_C(0x7fffffff);
 }
 
 /* Of the bytes as stored. A checksum of 0 says that nobody made one: brokers that encode a message anew for a client may leave it out. */
@@ -254,52 +269,73 @@ static xonce_status merge_all(pair *p, size_t n)
     return XONCE_OK;
 }
 
-/* xo_message_put for a name that m does not have yet, with room for it. */
-static xonce_status append_property(xonce_message *m, const pair *p)
+/* All pairs of r: the first FEW where few is, or a list of their own when there are more. NULL: no memory. */
+static pair *read_pairs(const xo_record *r, pair *few, size_t *n)
 {
-    if (memchr(p->name, 0, p->nname) || memchr(p->value, 0, p->nvalue)) {
-        return refuse(m, "a property holds a zero byte");
+    size_t at = 0, all = 0;
+    pair rest;
+    while (all < FEW && next_pair(r, &at, &few[all])) {
+        all++;
     }
-    char *block = malloc(p->nname + p->nvalue + 2); /* name and value are one, which the name points to */
-    if (!block) {
-        return xo_nomem();
+    for (*n = all; next_pair(r, &at, &rest); all++) {
     }
-    memcpy(block, p->name, p->nname);
-    block[p->nname] = 0;
-    memcpy(block + p->nname + 1, p->value, p->nvalue);
-    block[p->nname + 1 + p->nvalue] = 0;
-    m->properties[m->nproperties++] = (xo_property){block, block + p->nname + 1};
-    return XONCE_OK;
+    if (all == *n) {
+        return few;
+    }
+    pair *list = xo_calloc(all, sizeof(*list));
+    at = 0;
+    for (*n = 0; list && *n < all; ++*n) {
+        (void)next_pair(r, &at, &list[*n]);
+    }
+    return list;
+}
+
+/* Ends what a 0x01 or 0x02 ended, or nothing (the last value of a record), with a zero byte instead. NULL: no memory. */
+static char *terminated(xo_pack *k, const xo_record *r, const char *s, size_t n)
+{
+    char *text = (char *)s;
+    if (s + n == r->properties + r->nproperties) {
+        return text[n] ? xo_arena_dup(&k->memory, s, n) : text; /* that byte is the next record's first */
+    }
+    text[n] = 0;
+    return text;
+}
+
+static xonce_status list_properties(xonce_message *m, const xo_record *r, const pair *p, size_t n)
+{
+    int zeros = memchr(r->properties, 0, r->nproperties) != NULL;
+    m->properties = xo_arena_alloc(&m->pack->memory, n * sizeof(*m->properties));
+    for (; m->properties && n > 0; n--, p++) {
+        if (p->nname == 0) {
+            continue;
+        }
+        if (zeros && (memchr(p->name, 0, p->nname) || memchr(p->value, 0, p->nvalue))) {
+            if (refuse(m, "a property holds a zero byte") != XONCE_OK) {
+                return XONCE_E_NOMEM;
+            }
+            continue;
+        }
+        xo_property *to = &m->properties[m->nproperties++];
+        to->name = terminated(m->pack, r, p->name, p->nname);
+        to->value = terminated(m->pack, r, p->value, p->nvalue);
+        if (!to->name || !to->value) {
+            return xo_nomem();
+        }
+    }
+    return m->properties ? XONCE_OK : xo_nomem();
 }
 
 static xonce_status put_properties(xonce_message *m, const xo_record *r)
 {
-    pair few[FEW], *all = few, p;
-    size_t n = 0;
-    for (size_t at = 0; next_pair(r, &at, &p);) {
-        n++;
-    }
-    xonce_status st = n > PROPERTIES_MAX ? refuse(m, "it has more than 8192 properties") : XONCE_OK;
-    n = n > PROPERTIES_MAX ? PROPERTIES_MAX : n;
-    if (st != XONCE_OK || n == 0) {
-        return st;
-    }
-    m->properties = xo_calloc(n, sizeof(*m->properties));
-    all = n > FEW ? xo_calloc(n, sizeof(*all)) : few;
-    if (!m->properties || !all) {
-        if (all != few) {
-            free(all);
-        }
+    pair few[FEW];
+    size_t n;
+    pair *all = read_pairs(r, few, &n);
+    if (!all) {
         return xo_nomem();
     }
-    m->cap_properties = n;
-    for (size_t i = 0, at = 0; i < n && next_pair(r, &at, &all[i]); i++) {
-    }
-    st = merge_all(all, n);
-    for (size_t i = 0; st == XONCE_OK && i < n; i++) {
-        if (all[i].nname) {
-            st = append_property(m, &all[i]);
-        }
+    xonce_status st = n > PROPERTIES_MAX ? refuse(m, "it has more than 8192 properties") : merge_all(all, n);
+    if (st == XONCE_OK && n > 0 && n <= PROPERTIES_MAX) {
+        st = list_properties(m, r, all, n);
     }
     if (all != few) {
         free(all);
@@ -307,15 +343,50 @@ static xonce_status put_properties(xonce_message *m, const xo_record *r)
     return st;
 }
 
-static xonce_status fill(xonce_message *m, const xo_record *r, const char *broker, const char *why)
+/* offsetMsgId, and which member of a batch it is. */
+static xonce_status put_id(xonce_message *m, const xo_record *r)
 {
-    xonce_status st = xonce_message_set_origin(m, broker, r->queue, r->queue_offset);
+    enum { MEMBER = 12 };
+    size_t n = 2 * (r->nstore + 8);
+    m->id = xo_arena_alloc(&m->pack->memory, n + MEMBER + 1);
+    if (!m->id) {
+        return xo_nomem();
+    }
+    xo_record_id(r, m->id);
+    if (r->member) {
+        snprintf(m->id + n, MEMBER + 1, "-%" PRId32, r->member);
+    }
+    return XONCE_OK;
+}
+
+/* A body that was made here becomes the message's; the record's own stays where it is. */
+static void put_body(xonce_message *m, const xo_record *r, char *made, size_t nmade)
+{
+    m->body = "";
+    if (made) {
+        m->body = m->own_body = made;
+        m->body_len = nmade;
+    } else if (r->body_len) {
+        char *end = (char *)r->body + r->body_len;
+        *end = 0; /* the length of the topic, or of the properties */
+        m->body = r->body;
+        m->body_len = r->body_len;
+    }
+}
+
+static xonce_status fill(xonce_message *m, const xo_record *r, const char *topic, const char *broker, const char *why)
+{
+    xonce_status st = put_id(m, r);
     if (st == XONCE_OK && why) {
         st = refuse(m, why);
     }
     if (st == XONCE_OK) {
         st = put_properties(m, r);
     }
+    m->topic = (char *)topic;
+    m->broker = (char *)broker;
+    m->queue = r->queue < 0 ? -1 : r->queue;
+    m->offset = r->queue_offset < 0 ? -1 : r->queue_offset;
     m->store_time = r->store_time;
     m->log_offset = m->copy_log_offset = r->log_offset;
     m->copy_offset = r->queue_offset;
@@ -323,65 +394,79 @@ static xonce_status fill(xonce_message *m, const xo_record *r, const char *broke
     return st;
 }
 
-/* body: made by the library, which the message takes; NULL: the record's own, which is copied. */
-static xonce_status make(const xo_record *r, const char *broker, char *body, size_t n, const char *why, xonce_message **out)
+/* made: a body made here, which the message takes; NULL: the record's own. */
+static xonce_status make(const xo_record *r, xo_pack *k, const char *topic, const char *broker, xo_buf *made, const char *why, xonce_message **out)
 {
-    char id[XO_OFFSET_ID_SIZE + 16], topic[256];
-    *out = NULL;
-    if (r->ntopic == 0 || r->ntopic >= sizeof(topic) || memchr(r->topic, 0, r->ntopic)) {
-        free(body);
-        return xo_fail(XONCE_E_PROTOCOL, "the message at offset %" PRId64 " of queue %" PRId32 " has no topic of 1 to 255 bytes", r->queue_offset, r->queue);
+    xonce_message *m = xo_pack_message(k);
+    xonce_status st = m ? fill(m, r, topic, broker, why) : xo_nomem();
+    size_t n = made ? made->len : 0;
+    char *body = st == XONCE_OK && made ? xo_buf_take(made) : NULL;
+    if (st == XONCE_OK && made && !body) {
+        st = xo_nomem();
     }
-    memcpy(topic, r->topic, r->ntopic);
-    topic[r->ntopic] = 0;
-    xo_record_id(r, id);
-    if (r->member) {
-        size_t len = strlen(id);
-        snprintf(id + len, sizeof(id) - len, "-%" PRId32, r->member);
-    }
-    xonce_status st = body ? xonce_message_wrap(out, topic, id, body, n, free, body) : xonce_message_new(out, topic, id, r->body, r->body_len);
     if (st != XONCE_OK) {
-        free(body);
+        xonce_message_free(m);
         return st;
     }
-    st = fill(*out, r, broker, why);
-    if (st != XONCE_OK) {
-        xonce_message_free(*out);
-        *out = NULL;
+    put_body(m, r, body, n);
+    *out = m;
+    return XONCE_OK;
+}
+
+xonce_status xo_record_put(const xo_record *r, xo_pack *k, const char *topic, const char *broker, const char *why, xonce_message **out)
+{
+    xo_buf body = {0};
+    *out = NULL;
+    xonce_status st = why ? XONCE_OK : check_body(r);
+    if (st != XONCE_OK || why || !(r->sys_flag & XO_SYS_COMPRESSED)) {
+        return st == XONCE_OK ? make(r, k, topic, broker, NULL, why, out) : st;
     }
+    st = xo_codec_unpack(r->sys_flag, r->body, r->body_len, XO_BODY_MAX, &body);
+    if (st == XONCE_E_PROTOCOL) {
+        char cause[sizeof(xonce_error_last()->text)];
+        snprintf(cause, sizeof(cause), "%s", xonce_error_last()->text);
+        st = make(r, k, topic, broker, NULL, cause, out);
+    } else if (st == XONCE_OK) {
+        st = make(r, k, topic, broker, &body, NULL, out);
+    }
+    xo_buf_free(&body);
+    return st;
+}
+
+/* One message with memory of its own, of a record in anybody's. */
+static xonce_status single(const xo_record *r, const char *broker, const char *why, xonce_message **out)
+{
+    xo_record own = *r;
+    *out = NULL;
+    broker = broker ? broker : "";
+    if (r->ntopic == 0 || r->ntopic > 255 || memchr(r->topic, 0, r->ntopic)) {
+        return xo_fail(XONCE_E_PROTOCOL, "the message at offset %" PRId64 " of queue %" PRId32 " has no topic of 1 to 255 bytes", r->queue_offset, r->queue);
+    }
+    if (strlen(broker) > 255) {
+        return xo_fail(XONCE_E_INVALID, "a broker's name has at most 255 bytes");
+    }
+    xo_pack *k = xo_pack_new(sizeof(xonce_message) + 512 + r->nproperties + r->body_len);
+    const char *topic = k ? xo_arena_dup(&k->memory, r->topic, r->ntopic) : NULL, *name = k ? xo_arena_dup(&k->memory, broker, strlen(broker)) : NULL;
+    own.properties = k ? xo_arena_dup(&k->memory, r->properties, r->nproperties) : NULL;
+    own.body = k ? xo_arena_dup(&k->memory, r->body, r->body_len) : NULL;
+    if (k) {
+        k->size = r->body_len;
+    }
+    xonce_status st = topic && name && own.properties && own.body ? xo_record_put(&own, k, topic, name, why, out) : xo_nomem();
+    xo_pack_drop(k);
     return st;
 }
 
 xonce_status xo_record_refused(const xo_record *r, const char *broker, const char *why, xonce_message **out)
 {
-    return make(r, broker, NULL, 0, why, out);
+    return single(r, broker, why, out);
 }
 
 xonce_status xo_record_message(const xo_record *r, const char *broker, xonce_message **out)
 {
-    xo_buf body = {0};
-    *out = NULL;
     xonce_status st = check_body(r);
-    if (st != XONCE_OK) {
-        return st;
-    }
-    if (!(r->sys_flag & XO_SYS_COMPRESSED)) {
-        return make(r, broker, NULL, 0, NULL, out);
-    }
-    st = xo_codec_unpack(r->sys_flag, r->body, r->body_len, XO_BODY_MAX, &body);
-    if (st == XONCE_E_PROTOCOL) {
-        char why[sizeof(xonce_error_last()->text)];
-        snprintf(why, sizeof(why), "%s", xonce_error_last()->text);
-        xo_buf_free(&body);
-        return make(r, broker, NULL, 0, why, out);
-    }
-    size_t n = body.len;
-    char *p = st == XONCE_OK ? xo_buf_take(&body) : NULL;
-    if (!p) {
-        xo_buf_free(&body);
-        return st == XONCE_OK ? xo_nomem() : st;
-    }
-    return make(r, broker, p, n, NULL, out);
+    *out = NULL;
+    return st == XONCE_OK ? single(r, broker, NULL, out) : st;
 }
 
 /* ---- inner batches */
@@ -410,7 +495,7 @@ static xonce_status read_member(const char *p, size_t n, size_t *at, xo_record *
     return XONCE_OK;
 }
 
-xonce_status xo_record_members(const xo_record *r, xonce_status (*fn)(const xo_record *member, void *arg), void *arg)
+xonce_status xo_record_members(const xo_record *r, xo_pack *keep, xonce_status (*fn)(const xo_record *member, void *arg), void *arg)
 {
     xo_buf body = {0};
     size_t at = 0;
@@ -420,6 +505,10 @@ xonce_status xo_record_members(const xo_record *r, xonce_status (*fn)(const xo_r
     }
     xonce_status st = xo_record_body(r, &body);
     m.sys_flag &= ~(XO_SYS_COMPRESSED | XO_SYS_CODEC | XO_SYS_INNER_BATCH);
+    int kept = st == XONCE_OK && keep && body.p && xo_pack_keep(keep, body.p, body.cap);
+    if (st == XONCE_OK && keep && body.p && !kept) {
+        st = xo_nomem();
+    }
     if (st == XONCE_OK && body.len == 0) {
         st = bad_record(0, "a batch without members");
     }
@@ -434,7 +523,9 @@ xonce_status xo_record_members(const xo_record *r, xonce_status (*fn)(const xo_r
             st = fn(&m, arg);
         }
     }
-    xo_buf_free(&body);
+    if (!kept) {
+        xo_buf_free(&body);
+    }
     return st;
 }
 

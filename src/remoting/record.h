@@ -24,6 +24,7 @@ xonce_status xo_record_next(const void *p, size_t n, size_t *at, xo_record *out,
 void xo_record_encode(const xo_record *r, xo_buf *out); /* the very bytes it was read from */
 /* Which-th property of this name, counted from 0; NULL when there are fewer. Not terminated. */
 const char *xo_record_property(const xo_record *r, const char *name, size_t which, size_t *len);
+const char *xo_record_last_property(const xo_record *r, const char *name, size_t *len); /* the last of this name that is not empty; NULL: none */
 enum { XO_OFFSET_ID_SIZE = 57 };
 void xo_record_id(const xo_record *r, char out[XO_OFFSET_ID_SIZE]); /* offsetMsgId: upper-case hex of store host and physical offset */
 /* Body as the sender gave it, appended to out; the checksum is compared. XONCE_E_PROTOCOL: it differs, or the body does not unpack to at most XO_BODY_MAX bytes. */
@@ -34,9 +35,12 @@ xonce_status xo_record_body(const xo_record *r, xo_buf *out);
 xonce_status xo_record_message(const xo_record *r, const char *broker, xonce_message **out);
 /* The same with the body as stored, unchecked, to be rejected for this reason: for whoever has tried often enough. */
 xonce_status xo_record_refused(const xo_record *r, const char *broker, const char *why, xonce_message **out);
-/* An inner batch (sys_flag has all of XO_SYS_INNER_BATCH): calls fn for each member, a record whose queue_offset counts on and whose pointers are valid during the call. Otherwise calls it once for r itself.
-   fn returns XONCE_OK to go on. */
-xonce_status xo_record_members(const xo_record *r, xonce_status (*fn)(const xo_record *member, void *arg), void *arg);
+/* xo_record_message, or with `why` xo_record_refused, into k and without copying: what r points into, topic and broker are k's memory or live longer. Body and properties are ended with zero bytes where
+   they stand, over lengths and separators that were read, so one byte behind each must be readable, and r's bytes are a record no more; on XONCE_E_PROTOCOL they still are. */
+xonce_status xo_record_put(const xo_record *r, xo_pack *k, const char *topic, const char *broker, const char *why, xonce_message **out);
+/* An inner batch (sys_flag has all of XO_SYS_INNER_BATCH): calls fn for each member, a record whose queue_offset counts on and whose pointers are valid during the call, or, when keep is not NULL, as long
+   as that. Otherwise calls it once for r itself. fn returns XONCE_OK to go on. */
+xonce_status xo_record_members(const xo_record *r, xo_pack *keep, xonce_status (*fn)(const xo_record *member, void *arg), void *arg);
 
 /* ---- codec.c */
 xonce_status xo_codec_pack(int codec /* XO_SYS_LZ4, _ZSTD, _ZLIB */, int level, const void *p, size_t n, xo_buf *out);

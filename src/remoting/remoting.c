@@ -113,7 +113,9 @@ static int post(xo_remoting *r, xo_item *i)
         *r->inbox_end = i;
         r->inbox_end = &i->next;
         r->inbox_bytes += i->len;
-        wake_locked(r);
+        if (!xo_remoting_inside(r)) { /* which looks there before it waits again */
+            wake_locked(r);
+        }
     }
     pthread_mutex_unlock(&r->lock);
     return !closed;

@@ -26,34 +26,29 @@ static inline const char *xo_take(xo_reader *r, size_t n)
     return p;
 }
 
-static inline uint64_t xo_get(xo_reader *r, size_t n)
-{
-    const char *p = xo_take(r, n);
-    uint64_t v = 0;
-    for (size_t i = 0; p && i < n; i++) {
-        v = v << 8 | (unsigned char)p[i];
-    }
-    return v;
-}
-
 static inline uint8_t xo_get8(xo_reader *r)
 {
-    return (uint8_t)xo_get(r, 1);
+    const unsigned char *p = (const unsigned char *)xo_take(r, 1);
+    return p ? p[0] : 0;
 }
 
 static inline uint16_t xo_get16(xo_reader *r)
 {
-    return (uint16_t)xo_get(r, 2);
+    const unsigned char *p = (const unsigned char *)xo_take(r, 2);
+    return (uint16_t)(p ? p[0] << 8 | p[1] : 0);
 }
 
 static inline uint32_t xo_get32(xo_reader *r)
 {
-    return (uint32_t)xo_get(r, 4);
+    const unsigned char *p = (const unsigned char *)xo_take(r, 4);
+    return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3] : 0;
 }
 
 static inline uint64_t xo_get64(xo_reader *r)
 {
-    return xo_get(r, 8);
+    const unsigned char *p = (const unsigned char *)xo_take(r, 8);
+    return p ? (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 | (uint64_t)p[3] << 32 | (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 | (uint64_t)p[6] << 8 | p[7]
+             : 0;
 }
 
 static inline void xo_set32(char *p, uint32_t v)

@@ -29,30 +29,42 @@ static int prepare(xo_runner *next, xo_company *with)
     return 1;
 }
 
-xo_runner *xo_ahead_prepare(xo_runner *r, xo_company *with)
+static void fill(xo_company *with)
 {
+    xo_runner *r = with->arg;
     xo_ahead *a = r->spec->ahead;
     xo_item *items = NULL;
     const xo_spec *spec = NULL;
     xonce_status st = XONCE_OK;
-    if (!may_go_ahead(r))
-        return NULL;
     size_t n = a->take(a->arg, &items, &spec);
     if (n == 0)
-        return NULL;
+        return;
     xo_error e;
     xo_error_save(&e);
-    xo_runner *next = xo_runner_new(r->s, items, n, spec, &st);
-    if (next && (st != XONCE_OK || !prepare(next, with))) {
-        xo_runner_free(next);
-        next = NULL;
+    r->next = xo_runner_new(r->s, items, n, spec, &st);
+    if (r->next && (st != XONCE_OK || !prepare(r->next, with))) {
+        xo_runner_free(r->next);
+        r->next = NULL;
     }
     xo_error_restore(&e); /* it will show again when the batch is run */
-    return next;
 }
 
-void xo_ahead_begun(xo_runner *r, xo_runner *next)
+void xo_ahead_offer(xo_runner *r, xo_company *with)
 {
+    if (!r->spec->ahead || !may_go_ahead(r))
+        return;
+    with->fill = fill;
+    with->arg = r;
+}
+
+void xo_ahead_end(xo_runner *r, int begun)
+{
+    xo_runner *next = r->next;
+    r->next = NULL;
+    if (!next || !begun) {
+        xo_runner_free(next);
+        return;
+    }
     next->tx.s = r->s;
     next->tx.c = r->tx.c;
     next->tx.expires_mono = INT64_MAX;

@@ -437,22 +437,18 @@ static xo_step commit_with(xo_runner *r, const size_t *set, size_t n)
 {
     xo_company with = {.group = r->s->group};
     size_t failed_item = SIZE_MAX;
-    xo_runner *next = NULL;
     if (r->claims.refused) {
         with.refused = r->claims.rows;
         with.nrefused = r->claims.k;
     }
-    if (r->spec->ahead && r->s->d->pipelines)
-        next = xo_ahead_prepare(r, &with);
-    if (r->s->d->pipelines)
+    if (r->s->d->pipelines) {
+        xo_ahead_offer(r, &with);
         r->tx.c->with = &with;
+    }
     xonce_status st = xo_tx_commit(&r->tx, &failed_item);
     r->tx.c->with = NULL;
     xo_step step = st != XONCE_OK ? commit_failed(r, set, n, failed_item) : xo_failpoint("committed") != XONCE_OK ? unknown_commit(r, set, n) : XO_STEP_DONE;
-    if (step == XO_STEP_DONE && next && with.begun)
-        xo_ahead_begun(r, next);
-    else
-        xo_runner_free(next);
+    xo_ahead_end(r, step == XO_STEP_DONE && with.begun);
     if (step != XO_STEP_DONE)
         return step;
     if (r->claims.refused)

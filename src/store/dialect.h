@@ -91,6 +91,8 @@ struct xo_company {
     const char *group;
     xo_claim *refused;          /* in front of it: nrefused rows of which those that are not fresh are read back, as read_back() does; a failure of that is the commit's */
     size_t nrefused;
+    void (*fill)(xo_company *with); /* called once the COMMIT is on its way, while the server is busy with it: says what is to follow. NULL: nothing */
+    void *arg;
     xo_claim *next;             /* behind it: the claim of nnext rows in the next transaction, with ask (may be NULL) */
     size_t nnext;
     xo_ask *ask;
@@ -132,10 +134,10 @@ typedef enum { XO_SAVE, XO_RELEASE, XO_ROLLBACK_TO, XO_ASK_GUARD, XO_RENEW_GUARD
     " AND s.last_store_time >= r.store_time AND s.last_log_offset >= r.log_offset AND (s.tags = '*' OR NOT EXISTS (SELECT 1 FROM xonce_settled o"                 \
     " WHERE o.consumer_group = s.consumer_group AND o.topic_name = s.topic_name AND o.tags <> s.tags))))"
 
-/* A look at the oldest records, by ctime and among equal ones in the engine's own order. Work is bounded by what is looked at, not by what is found: where most old records may not go yet, or are another
+/* A look at the oldest records, by ctime and among equal ones in the engine's own order, or by id, which grows with ctime but for a clock that was set or a table that was put together from others. Work is bounded by what is looked at, not by what is found: where most old records may not go yet, or are another
    group's, a pruner goes on behind them, step by step. */
 typedef struct {
-    int64_t ctime, tie;         /* tie: where among equal ones */
+    int64_t ctime, tie;         /* tie: where among equal ones; by id: ctime is 0, and tie the id */
 } xo_prune_at;
 typedef struct {
     xo_prune_at at;             /* of the last record looked at, in and out; 0, 0 at the beginning */
@@ -144,9 +146,13 @@ typedef struct {
     int64_t *id;                /* out: those n that may go */
     int n, seen;
     int end;                    /* out: there is none behind */
+    int young;                  /* by id: how many that are not old yet came last */
 } xo_prune_look;
 /* For the engines: takes a row in; 1 when it was the last one wanted. */
 int xo_prune_saw(xo_prune_look *l, int64_t id, int64_t ctime, int64_t tie, int may_go);
+/* The same by id. over: it is old, or from a future that only a wrong clock can have made. Others are passed by where such a one is behind them; many side by side are the end. */
+enum { XO_PRUNE_YOUNG_MAX = 1000, XO_PRUNE_FUTURE_MS = 3600 * 1000 };
+int xo_prune_saw_by_id(xo_prune_look *l, int64_t id, int over, int may_go);
 
 struct xo_dialect {
     const char *name;           /* "postgresql", "mysql", "sqlite" */

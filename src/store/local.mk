@@ -8,7 +8,7 @@ libxonce_core_la_SOURCES += \
 
 if WITH_SQLITE
 libxonce_core_la_SOURCES += \
-	src/store/sqlite.c src/store/sqlite.h src/store/sqlite_check.c src/store/sqlite_error.c src/store/sqlite_native.c \
+	src/store/sqlite.c src/store/sqlite.h src/store/sqlite_check.c src/store/sqlite_claim.c src/store/sqlite_error.c src/store/sqlite_native.c \
 	src/store/sqlite_stmt.c
 else
 libxonce_core_la_SOURCES += src/store/sqlite_none.c
@@ -26,7 +26,7 @@ endif
 
 if WITH_MYSQL
 libxonce_core_la_SOURCES += \
-	src/store/mysql.c src/store/mysql_bind.c src/store/mysql_check.c src/store/mysql_claim.c src/store/mysql_error.c \
+	src/store/mysql.c src/store/mysql_bind.c src/store/mysql_check.c src/store/mysql_claim.c src/store/mysql_compound.c src/store/mysql_error.c \
 	src/store/mysql_impl.h src/store/mysql_native.c src/store/mysql_open.c src/store/mysql_partition.c src/store/mysql_prune.c src/store/mysql_run.c \
 	src/store/mysql_stmt.c
 else

@@ -169,12 +169,9 @@ static xonce_status unknown_commit(xo_my *m, const char *why)
     return xo_fail_sql(XONCE_E_UNKNOWN_COMMIT, XO_SQL_LOST, (int)mysql_errno(m->my), mysql_sqlstate(m->my), "COMMIT was sent, but its outcome is not known: %s", why);
 }
 
-/* An error instead of COMMIT's success. Only what the server says before it commits is a refusal; any other doubt is an unknown outcome. */
-static xonce_status commit_failed(xo_my *m)
+/* st: an error instead of COMMIT's success. Only what the server says before it commits is a refusal; any other doubt is an unknown outcome. */
+static xonce_status refused_or_unknown(xo_my *m, xonce_status st)
 {
-    if (mysql_errno(m->my) == XO_ER_NO_SAVEPOINT)
-        return escaped(m, "the guard savepoint is gone");
-    xonce_status st = xo_my_fail_conn(m, "COMMIT");
     switch (xo_error_class()) {
     case XO_SQL_AGAIN:
     case XO_SQL_SETUP:
@@ -187,6 +184,13 @@ static xonce_status commit_failed(xo_my *m)
         break;
     }
     return unknown_commit(m, mysql_error(m->my));
+}
+
+static xonce_status commit_failed(xo_my *m)
+{
+    if (mysql_errno(m->my) == XO_ER_NO_SAVEPOINT)
+        return escaped(m, "the guard savepoint is gone");
+    return refused_or_unknown(m, xo_my_fail_conn(m, "COMMIT"));
 }
 
 static xonce_status read_proof(xo_my *m, proof *p)
@@ -209,6 +213,13 @@ static xonce_status read_proof(xo_my *m, proof *p)
     }
 }
 
+/* An answer that is here already would still be read from a closed socket. */
+static xonce_status cut_on_order(xo_my *m)
+{
+    shutdown(xo_my_socket(m), SHUT_RDWR);
+    return unknown_commit(m, "the connection was cut on order");
+}
+
 /* Releases the guard and commits in one text: the server stops at the first error, so without the guard nothing is committed. */
 static xonce_status send_commit(xo_my *m)
 {
@@ -223,13 +234,54 @@ static xonce_status send_commit(xo_my *m)
             return out_of_step_error(m);
         return unknown_commit(m, mysql_error(m->my));
     }
-    if (xo_failpoint("commit-sent") != XONCE_OK) { /* an answer that is here already would still be read from the closed socket */
-        shutdown(xo_my_socket(m), SHUT_RDWR);
-        return unknown_commit(m, "the connection was cut on order");
-    }
+    if (xo_failpoint("commit-sent") != XONCE_OK)
+        return cut_on_order(m);
     if (mysql_read_query_result(m->my) != 0)
         return commit_failed(m);
     return lent ? read_proof(m, &p) : XONCE_OK;
+}
+
+/* A statement of the handlers' failed ahead of the fences: that of a member that was taken over says nothing about the message. */
+static xonce_status failed_ahead(xo_my *m, const xo_stmt *s, size_t fences, size_t *failed)
+{
+    xo_error why;
+    size_t at = 0;
+    xo_error_save(&why);
+    xonce_status st = m->c.lost || m->dead ? XONCE_OK : xo_my_run(&m->c, s, fences, &at);
+    if (st == XONCE_OK)
+        return xo_error_restore(&why);
+    *failed = at;
+    return st;
+}
+
+/* Where it can, the fences go with the COMMIT, behind the handlers' statements: nothing has seen those yet. *done 0: in order then. */
+static xonce_status commit_fenced(xo_my *m, const xo_stmt *s, size_t n, int *done, size_t *failed)
+{
+    size_t fences = 0;
+    while (fences < n && s[fences].fence)
+        fences++;
+    *done = fences && fences <= XO_MY_FENCES && m->compound && !m->c.lent;
+    if (!*done)
+        return XONCE_OK;
+    int sent = 0;
+    xonce_status st = xo_my_run(&m->c, s + fences, n - fences, failed);
+    *failed += fences;
+    if (st != XONCE_OK)
+        return failed_ahead(m, s, fences, failed);
+    st = xo_my_ready(m);
+    if (st == XONCE_OK)
+        st = xo_my_fenced_commit(m, s, fences, &sent, failed);
+    if (st == XONCE_OK && !sent) {
+        st = xo_my_run(&m->c, s, fences, failed);
+        if (st == XONCE_OK) {
+            *failed = n;
+            st = send_commit(m);
+        }
+        return st;
+    }
+    if (st == XONCE_OK && xo_failpoint("commit-sent") != XONCE_OK)
+        return cut_on_order(m);
+    return st == XONCE_OK || st == XONCE_E_FENCED || !sent ? st : refused_or_unknown(m, st);
 }
 
 static xonce_status my_commit(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed)
@@ -238,11 +290,15 @@ static xonce_status my_commit(xo_conn *c, const xo_stmt *s, size_t n, size_t *fa
     *failed = n;
     if (c->joined)
         return xo_fail(XONCE_E_INVALID, "a joined transaction is committed by its owner");
-    xonce_status st = xo_my_run(c, s, n, failed);
-    if (st == XONCE_OK)
-        st = c->lent ? my_after_lent(c) : xo_my_ready(m);
-    if (st == XONCE_OK)
-        st = send_commit(m);
+    int done = 0;
+    xonce_status st = commit_fenced(m, s, n, &done, failed);
+    if (!done) {
+        st = xo_my_run(c, s, n, failed);
+        if (st == XONCE_OK)
+            st = c->lent ? my_after_lent(c) : xo_my_ready(m);
+        if (st == XONCE_OK)
+            st = send_commit(m);
+    }
     if (st == XONCE_OK)
         tx_over(m);
     return st;

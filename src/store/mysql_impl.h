@@ -20,7 +20,7 @@ enum {
     XO_ER_UNSUPPORTED_PS = 1295, XO_ER_NO_SAVEPOINT = 1305, XO_ER_UNKNOWN_STMT = 1243, XO_ER_UNKNOWN_VARIABLE = 1193, XO_ER_NO_BULK = 4033,
     XO_CR_OUT_OF_SYNC = 2014
 };
-enum { XO_MY_CACHE = 64, XO_MY_CLAIM_MAX = 512 };
+enum { XO_MY_CACHE = 64, XO_MY_CLAIM_MAX = 512, XO_MY_FENCES = 8 };
 
 typedef struct {
     uint64_t key, used;
@@ -34,6 +34,7 @@ typedef struct {
     int server_maria;           /* what the server is */
     unsigned version;           /* 101104 */
     int returning, bulk;        /* what may be used of it: mysql.dialect=mysql forbids both */
+    int compound;               /* it takes BEGIN NOT ATOMIC ... END with values, for all that was seen so far */
     int skip_locked;
     int own_columns;            /* store_time, log_offset, digest; taken as there until a statement says otherwise */
     int layout_known;           /* own_columns and c.partitioned were asked for */
@@ -85,6 +86,9 @@ void xo_my_forget(xo_my *m, xo_my_cached *e);
 xonce_status xo_my_execute(xo_my *m, xo_my_cached *e, MYSQL_BIND *b, const char *what);
 /* Reads all rows and further results of what was executed. */
 xonce_status xo_my_fetch(xo_my *m, xo_my_cached *e, xo_row_fn fn, void *arg, int64_t *changed, const char *what);
+/* Its parts: the result that is at hand; and whatever comes behind it (of a procedure: further results and its status), all to be read before the connection can go on. */
+xonce_status xo_my_one_result(xo_my *m, MYSQL_STMT *s, xo_row_fn fn, void *arg, int64_t *changed, const char *what);
+xonce_status xo_my_rest(xo_my *m, xo_my_cached *e, const char *what);
 xonce_status xo_my_query(xo_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, xo_row_fn fn, void *arg, int64_t *changed);
 xonce_status xo_my_try_sql(xo_conn *c, const xo_sql *sql);
 /* One statement of a handler, with its values. */
@@ -100,6 +104,10 @@ xonce_status xo_my_text_fits(const xo_my *m, const xonce_value *v);
 
 /* mysql_run.c: a handler's statements, bulk arrays. */
 xonce_status xo_my_run(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed);
+
+/* mysql_compound.c */
+/* n fences, and COMMIT behind them. *sent 0 and XONCE_OK: this server cannot, nothing was sent. XONCE_E_FENCED: *failed is the first of them that changed no row. Any other error: a fence's or the COMMIT's. */
+xonce_status xo_my_fenced_commit(xo_my *m, const xo_stmt *s, size_t n, int *sent, size_t *failed);
 
 /* mysql.c: the transaction. */
 xonce_status xo_my_start(xo_my *m, int lock_s); /* begins, with this lock timeout */

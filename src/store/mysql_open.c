@@ -163,7 +163,7 @@ static void learn_server(xo_my *m, const xonce_config *cfg)
     if (want && strcmp(want, "mariadb") == 0)
         m->server_maria = 1;
     int maria = m->server_maria && !(want && strcmp(want, "mysql") == 0);
-    m->returning = maria && m->version >= 100500;
+    m->returning = m->compound = maria && m->version >= 100500;
     m->skip_locked = m->server_maria ? m->version >= 100600 : m->version >= 80001;
 #if XO_MY_MARIADB_CLIENT
     unsigned long more = 0;

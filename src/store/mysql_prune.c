@@ -107,6 +107,11 @@ void xo_my_prune_unlock(xo_conn *c)
 
 static int take_row(const xonce_row *r, void *arg)
 {
+    return xo_prune_saw_by_id(arg, xonce_row_int(r, 0), xonce_row_int(r, 2) != 0, xonce_row_int(r, 1) != 0);
+}
+
+static int take_row_without_day(const xonce_row *r, void *arg)
+{
     int64_t id = xonce_row_int(r, 0);
     return xo_prune_saw(arg, id, xonce_row_int(r, 1), id, xonce_row_int(r, 2) != 0);
 }
@@ -127,7 +132,7 @@ static xonce_status look_in_days(xo_my *m, const char *group, int64_t before_ms,
                       "AND (r.ctime > ? OR (r.ctime = ? AND r.id > ?)) ORDER BY r.ctime, r.id LIMIT ?", m->table, days ? ">= 0" : "= -1");
     xonce_status st = xo_buf_status(&b);
     if (st == XONCE_OK)
-        st = run_own(m, XO_MY_OWN(OP_LOOK, 4 + days), b.p, v, sizeof v / sizeof *v, days ? take_row_of_days : take_row, l, NULL);
+        st = run_own(m, XO_MY_OWN(OP_LOOK, 4 + days), b.p, v, sizeof v / sizeof *v, days ? take_row_of_days : take_row_without_day, l, NULL);
     xo_buf_free(&b);
     return st;
 }
@@ -145,12 +150,13 @@ static xonce_status look_by_days(xo_my *m, const char *group, int64_t before_ms,
     return st;
 }
 
+/* By the primary key: no other is needed for it, and its rows are the records themselves. */
 static xonce_status look(xo_my *m, const char *group, int64_t before_ms, xo_prune_look *l)
 {
-    const xonce_value v[] = {text_value(group), xonce_int(before_ms), xonce_int(before_ms), xonce_int(l->at.ctime), xonce_int(l->at.ctime), xonce_int(l->at.tie), xonce_int(l->most)};
+    const xonce_value v[] = {text_value(group), xonce_int(before_ms), xonce_int(before_ms), xonce_int(before_ms), xonce_int(XO_PRUNE_FUTURE_MS), xonce_int(l->at.tie), xonce_int(l->most)};
     xo_buf b = {0};
-    /* with the primary key behind it, as every secondary key of InnoDB has it, ctime_key gives the rows in this very order */
-    xo_buf_printf(&b, "SELECT r.id, r.ctime, CASE WHEN r.consumer_group = ? AND %s THEN 1 ELSE 0 END FROM %s r WHERE r.ctime < ? AND (r.ctime > ? OR (r.ctime = ? AND r.id > ?)) ORDER BY r.ctime, r.id LIMIT ?",
+    xo_buf_printf(&b, "SELECT r.id, CASE WHEN r.consumer_group = ? AND r.ctime < ? AND %s THEN 1 ELSE 0 END, CASE WHEN r.ctime < ? OR r.ctime > " XO_MY_NOW " + ? THEN 1 ELSE 0 END FROM %s r "
+                      "WHERE r.id > ? ORDER BY r.id LIMIT ?",
                   m->own_columns ? XO_PRUNE_COVERED("`offset`", "?") : "0 < ?", m->table);
     xonce_status st = xo_buf_status(&b);
     if (st == XONCE_OK)

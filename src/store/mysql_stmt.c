@@ -215,7 +215,7 @@ static xonce_status fetch_rows(xo_my *m, MYSQL_STMT *s, columns *c, xo_row_fn fn
     }
 }
 
-static xonce_status one_result(xo_my *m, MYSQL_STMT *s, xo_row_fn fn, void *arg, int64_t *changed, const char *what)
+xonce_status xo_my_one_result(xo_my *m, MYSQL_STMT *s, xo_row_fn fn, void *arg, int64_t *changed, const char *what)
 {
     if (mysql_stmt_field_count(s) == 0) {
         if (changed)
@@ -246,15 +246,20 @@ xonce_status xo_my_fetch(xo_my *m, xo_my_cached *e, xo_row_fn fn, void *arg, int
 {
     if (changed)
         *changed = 0;
-    xonce_status st = one_result(m, e->stmt, fn, arg, changed, what);
-    /* of a procedure: further results and its status, all to be read before the connection can go on */
+    xonce_status st = xo_my_one_result(m, e->stmt, fn, arg, changed, what), rest = xo_my_rest(m, e, what);
+    return st == XONCE_OK ? rest : st;
+}
+
+xonce_status xo_my_rest(xo_my *m, xo_my_cached *e, const char *what)
+{
+    xonce_status st = XONCE_OK;
     while (mysql_more_results(m->my)) {
         int more = mysql_stmt_next_result(e->stmt);
         if (more > 0)
             return st == XONCE_OK ? xo_my_fail_stmt(m, e->stmt, what) : st;
         if (more < 0)
             break;
-        xonce_status next = one_result(m, e->stmt, NULL, NULL, NULL, what);
+        xonce_status next = xo_my_one_result(m, e->stmt, NULL, NULL, NULL, what);
         if (st == XONCE_OK)
             st = next;
     }

@@ -180,19 +180,27 @@ static void check_keys(xo_pg_checker *k)
         "x.indkey[0] "
         "WHERE x.indrelid = $1::regclass ORDER BY 1";
     PGresult *r = xo_pg_ask(k, sql, k->table, k->c->layout.partitioned ? "day" : "");
-    int row, unique = 0, ctime = 0;
+    int row, unique = 0, id = 0, day = k->c->layout.partitioned;
+    const char *ctime = NULL;
     if (!r)
         return;
     for (row = 0; row < PQntuples(r); row++) {
         unique |= xo_pg_yes(r, row, IX_GOOD);
-        ctime |= strcmp(PQgetvalue(r, row, IX_FIRST), "ctime") == 0;
+        id |= strcmp(PQgetvalue(r, row, IX_FIRST), "id") == 0;
+        if (strcmp(PQgetvalue(r, row, IX_FIRST), "ctime") == 0)
+            ctime = PQgetvalue(r, row, IX_NAME);
         check_other_key(k, r, row);
     }
     if (!unique)
         no_unique_key(k, r);
-    if (!ctime)
+    if (day && !ctime)
         xo_pg_say(k, 1, xo_printf("%s has no key on ctime", k->table), "pruning reads the whole table for each batch",
                   xo_printf("CREATE INDEX CONCURRENTLY transaction_record_ctime_key ON %s (ctime);", k->table));
+    if (!day && !id)
+        xo_pg_say(k, 1, xo_printf("%s has no key on id", k->table), "pruning reads the whole table for each batch",
+                  xo_printf("CREATE UNIQUE INDEX CONCURRENTLY transaction_record_id_key ON %s (id);", k->table));
+    if (!day && ctime)
+        xo_pg_say(k, 0, xo_printf("the key %s of %s begins with ctime", ctime, k->table), "xonce makes no use of it, and each claim pays for it", xo_printf("DROP INDEX %s;", ctime));
     PQclear(r);
 }
 

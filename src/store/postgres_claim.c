@@ -132,32 +132,32 @@ static xonce_status need_table(xo_pg_conn *c)
 
 enum { CLAIM_PARAMS = 10 };
 
-static xonce_status arrays_status(xo_buf b[CLAIM_PARAMS], const char *end)
+static xonce_status params_status(const xo_buf b[CLAIM_PARAMS])
 {
-    for (int k = 1; k < CLAIM_PARAMS; k++) {
-        xo_buf_str(&b[k], end);
+    for (int k = 1; k < CLAIM_PARAMS; k++)
         if (xo_buf_status(&b[k]) != XONCE_OK)
             return xonce_error_last()->code;
-    }
     return XONCE_OK;
 }
 
 static xonce_status fill_arrays(xo_buf b[CLAIM_PARAMS], const xo_claim *rows, size_t n)
 {
-    size_t i;
-    for (i = 0; i < n; i++) {
+    static const uint32_t type[CLAIM_PARAMS] = {0, XO_PG_TEXT, XO_PG_TEXT, XO_PG_INT4, XO_PG_INT8, XO_PG_TEXT, XO_PG_INT8, XO_PG_INT8, XO_PG_TEXT, XO_PG_INT4};
+    for (int k = 1; k < CLAIM_PARAMS; k++)
+        xo_pg_array_begin(&b[k], type[k], n);
+    for (size_t i = 0; i < n; i++) {
         const xo_claim *r = &rows[i];
-        xo_pg_array_add(&b[1], r->key);
-        xo_pg_array_add(&b[2], r->topic);
-        xo_pg_array_int(&b[3], r->queue, 0);
-        xo_pg_array_int(&b[4], r->offset, 0);
-        xo_pg_array_add(&b[5], r->broker);
-        xo_pg_array_int(&b[6], r->store_time, r->store_time < 0);
-        xo_pg_array_int(&b[7], r->log_offset, r->log_offset < 0);
-        xo_pg_array_add(&b[8], r->digest);
-        xo_pg_array_int(&b[9], r->day, 0);
+        xo_pg_array_text(&b[1], r->key);
+        xo_pg_array_text(&b[2], r->topic);
+        xo_pg_array_int(&b[3], r->queue);
+        xo_pg_array_bigint(&b[4], r->offset, 0);
+        xo_pg_array_text(&b[5], r->broker);
+        xo_pg_array_bigint(&b[6], r->store_time, r->store_time < 0);
+        xo_pg_array_bigint(&b[7], r->log_offset, r->log_offset < 0);
+        xo_pg_array_text(&b[8], r->digest);
+        xo_pg_array_int(&b[9], r->day);
     }
-    return arrays_status(b, "}");
+    return params_status(b);
 }
 
 /* The same of one row, as plain values; those that stay empty are NULL. */
@@ -173,7 +173,7 @@ static xonce_status fill_one(xo_buf b[CLAIM_PARAMS], const xo_claim *r)
     if (r->log_offset >= 0)
         xo_buf_printf(&b[7], "%lld", (long long)r->log_offset);
     xo_buf_str(&b[8], r->digest);
-    return arrays_status(b, "");
+    return params_status(b);
 }
 
 static int by_key(const void *key, const void *row)
@@ -303,10 +303,13 @@ static void push_claim(xo_pg_conn *c, const char *group, const xo_claim *rows, s
 {
     xo_pg_claimed *got = &c->claimed;
     const char *v[CLAIM_PARAMS] = {group};
-    xo_pg_send s = {.kind = PG_CONTROL, .v = v, .keep = &got->fresh};
+    int len[CLAIM_PARAMS] = {0}, format[CLAIM_PARAMS] = {0};
+    xo_pg_send s = {.kind = PG_CONTROL, .v = v, .len = len, .format = format, .keep = &got->fresh};
     int begin_now = !c->begun, split = c->layout.partitioned, any = split && is_any(rows, n), one = !split && n == 1;
     for (size_t i = 1; i < CLAIM_PARAMS; i++) {
         v[i] = b[i].len ? b[i].p : i == 6 || i == 7 ? NULL : ""; /* of one row: no store time, no log offset */
+        len[i] = (int)b[i].len;
+        format[i] = !one;
         s.bytes += b[i].len;
     }
     s.n = split ? CLAIM_PARAMS : c->layout.has_ours ? CLAIM_PARAMS - 1 : CLAIM_PARAMS - 4;
@@ -356,7 +359,7 @@ static void mark_unclaimed(xo_claim *rows, size_t n)
     }
 }
 
-/* Fills the arrays and pushes; ahead: as a part of its own. Not OK: nothing was pushed. */
+/* Fills the arrays and pushes; ahead: of the next transaction. Not OK: nothing was pushed. */
 static xonce_status send_claim(xo_pg_conn *c, const char *group, xo_claim *rows, size_t n, int ahead)
 {
     xo_buf b[CLAIM_PARAMS] = {{0}};
@@ -364,7 +367,7 @@ static xonce_status send_claim(xo_pg_conn *c, const char *group, xo_claim *rows,
     if (st == XONCE_OK) {
         mark_unclaimed(rows, n);
         if (ahead) {
-            xo_pg_next_part(c, claim_patience(c, n));
+            c->ex.more_ms = claim_patience(c, n);
             c->begun = 0;
         }
         push_claim(c, group, rows, n, b);
@@ -448,26 +451,29 @@ xonce_status xo_pg_push_read_back(xo_pg_conn *c, xo_claim *rows, size_t n, PGres
     const char *v[2];
     /* planned each time: a plan that was kept from when the table was small reads all of it */
     xo_pg_send s = {.kind = PG_READ_BACK, .v = v, .keep = keep};
-    int32_t last = XO_NO_DAY;
     int any = c->layout.partitioned && is_any(rows, n);
-    xo_pg_array_int(&days, XO_NO_DAY, 0);
+    size_t asked = 0;
     for (size_t i = 0; i < n; i++) {
         rows[i].found = 0;
         rows[i].found_digest[0] = rows[i].found_topic[0] = 0;
-        if (rows[i].fresh)
-            continue;
-        xo_pg_array_add(&keys, rows[i].key);
-        if (rows[i].day != last)
-            xo_pg_array_int(&days, rows[i].day, 0);
-        last = rows[i].day;
+        asked += !rows[i].fresh;
     }
-    xo_buf_char(&keys, '}');
-    xo_buf_char(&days, '}');
+    xo_pg_array_begin(&keys, XO_PG_TEXT, asked);
+    xo_pg_array_begin(&days, XO_PG_INT4, asked + 1);
+    xo_pg_array_int(&days, XO_NO_DAY);
+    for (size_t i = 0; i < n; i++)
+        if (!rows[i].fresh) {
+            xo_pg_array_text(&keys, rows[i].key);
+            xo_pg_array_int(&days, rows[i].day);
+        }
     xonce_status st = xo_buf_status(&keys) == XONCE_OK ? xo_buf_status(&days) : xo_buf_status(&keys);
     if (st == XONCE_OK) {
+        const int len[2] = {(int)keys.len, (int)days.len}, format[2] = {1, 1};
         v[0] = keys.p;
         v[1] = days.p;
         s.n = c->layout.partitioned && !any ? 2 : 1;
+        s.len = len;
+        s.format = format;
         s.bytes = keys.len;
         s.text = any ? c->select_any : c->select;
         xo_pg_push(c, &s);

@@ -246,17 +246,23 @@ static void note_copy(xo_pg_conn *c, size_t at)
     ex->answered = !ex->commit_queued;
 }
 
-void xo_pg_next_part(xo_pg_conn *c, int64_t ms)
+static void sync_up(xo_pg_conn *c)
 {
-    if (c->ex.broken)
-        return;
-    if (!PQpipelineSync(c->pg)) {
+    if (!c->ex.broken && !PQpipelineSync(c->pg)) {
         (void)xo_pg_fail_lost(c, "sending");
         broken(c);
-        return;
     }
+}
+
+void xo_pg_next_part(xo_pg_conn *c)
+{
+    sync_up(c);
+    if (!c->ex.broken && PQflush(c->pg) < 0) {
+        (void)xo_pg_fail_lost(c, "sending");
+        broken(c);
+    }
+    c->ex.unsent = 0;
     c->ex.part = c->ex.n;
-    c->ex.more_ms = ms;
 }
 
 /* Takes the result of command `at`. Returns 1 when reading must stop. */
@@ -355,10 +361,10 @@ static xonce_status leave(xo_pg_conn *c)
 xonce_status xo_pg_finish(xo_pg_conn *c)
 {
     xo_pg_exchange *ex = &c->ex;
-    if (!ex->broken && !PQpipelineSync(c->pg)) {
-        (void)xo_pg_fail_lost(c, "sending");
-        broken(c);
-    }
+    if (ex->part && ex->part == ex->n)
+        ex->part = 0; /* nothing came to be the second */
+    else
+        sync_up(c);
     pump(c);
     if (!ex->broken && ex->commit_queued && xo_failpoint("commit-sent") != XONCE_OK) {
         (void)xo_fail_sql(XONCE_E_CONNECT, XO_SQL_LOST, 0, NULL, "failpoint commit-sent: the connection was cut");

@@ -155,7 +155,7 @@ void xo_pg_push(xo_pg_conn *c, const xo_pg_send *s);
 void xo_pg_push_text(xo_pg_conn *c, xo_pg_op_kind kind, const char *sql);
 void xo_pg_push_parse(xo_pg_conn *c, const char *sql); /* only looks whether it can be prepared */
 void xo_pg_give_up(xo_pg_conn *c);                     /* the thread's error ends the exchange and the connection */
-void xo_pg_next_part(xo_pg_conn *c, int64_t ms); /* what is pushed from here on has a fate of its own; ms as for xo_pg_start */
+void xo_pg_next_part(xo_pg_conn *c); /* what is pushed from here on has a fate of its own; what was pushed is on its way */
 xonce_status xo_pg_finish(xo_pg_conn *c); /* of two parts the first */
 xonce_status xo_pg_finish_part(xo_pg_conn *c, int64_t ms); /* the second; ms 0: as long as was said */
 int64_t xo_pg_patience(const xo_pg_conn *c); /* how long the server may be busy with our statements */
@@ -178,8 +178,12 @@ void xo_pg_prepared_forget(xo_pg_conn *c);
 xonce_status xo_pg_value_check(const xonce_value *v, size_t n, const char *shown);
 xonce_status xo_pg_params_set(xo_pg_params *p, const xonce_value *v, size_t n);
 void xo_pg_params_free(xo_pg_params *p);
-void xo_pg_array_add(xo_buf *b, const char *text); /* an element of a text[] literal; NULL is NULL */
-void xo_pg_array_int(xo_buf *b, int64_t i, int is_null);
+enum { XO_PG_INT8 = 20, XO_PG_INT4 = 23, XO_PG_TEXT = 25 };
+/* A parameter that is an array of n elements of a type, in binary; then each of them. */
+void xo_pg_array_begin(xo_buf *b, uint32_t oid, size_t n);
+void xo_pg_array_text(xo_buf *b, const char *text);
+void xo_pg_array_int(xo_buf *b, int32_t i);
+void xo_pg_array_bigint(xo_buf *b, int64_t i, int is_null);
 
 /* postgres.c */
 xonce_status xo_pg_tx_ready(xo_pg_conn *c); /* the transaction is still ours and takes statements */
@@ -208,7 +212,7 @@ xonce_status xo_pg_read_back(xo_conn *x, const char *group, xo_claim *rows, size
 /* The same as part of an exchange: push, and take the rows that came. */
 xonce_status xo_pg_push_read_back(xo_pg_conn *c, xo_claim *rows, size_t n, PGresult **keep);
 void xo_pg_take_back(const PGresult *r, const char *group, xo_claim *rows, size_t n);
-/* Pushes the claim of the next transaction as a part of its own. Not OK: nothing was pushed. */
+/* Pushes the claim of the next transaction. Not OK: nothing was pushed. */
 xonce_status xo_pg_push_ahead(xo_pg_conn *c, const xo_company *with);
 void xo_pg_drop_ahead(xo_pg_conn *c); /* reads what came of it and forgets it; the transaction stays as it is */
 

@@ -15,7 +15,7 @@ static void push_begin(xo_pg_conn *c)
     char idle[24];
     const char *v[1] = {idle};
     xo_pg_send settings = {.kind = PG_CONTROL, .n = 1, .v = v};
-    /* The oldest first, straight from the index on ctime: a planner without statistics of it would sort all of them for each step, or compile the condition for them. And a deletion that a crash undoes is
+    /* In the order of an index, the oldest first: a planner without statistics of it would sort all of them for each step, or compile the condition for them. And a deletion that a crash undoes is
        done again: nobody waits for the disk. */
 #define SETTINGS                                                                                                                                                            \
     "SELECT set_config('lock_timeout', '250', true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('enable_sort', 'off', true), "                 \
@@ -102,37 +102,28 @@ static xonce_status tell(xo_pg_conn *c, const char *sql, const char *const *v, i
     return st == XONCE_OK ? st : xo_error_restore(&why);
 }
 
-/* Among equal keys an index of PostgreSQL is in the order of the rows' places: the tie is the place, "(block,item)". */
-static void take_rows(const PGresult *r, xo_prune_look *l)
-{
-    for (int i = 0, last = 0; i < PQntuples(r) && !last; i++) {
-        unsigned block = 0, item = 0;
-        if (sscanf(PQgetvalue(r, i, 2), "(%u,%u)", &block, &item) == 2)
-            last = xo_prune_saw(l, strtoll(PQgetvalue(r, i, 0), NULL, 10), strtoll(PQgetvalue(r, i, 1), NULL, 10), (int64_t)block << 16 | (item & 0xffff), PQgetvalue(r, i, 3)[0] == 't');
-    }
-}
-
+/* By the primary key: no other is needed for it. */
 static xonce_status look(xo_pg_conn *c, const char *group, int64_t before_ms, xo_prune_look *l)
 {
-    char before[24], from[24], tie[32], most[16];
-    const char *v[5] = {group, before, from, tie, most};
+    char before[24], from[24], most[16], future[16];
+    const char *v[5] = {group, before, from, most, future};
     PGresult *r = NULL;
     (void)snprintf(before, sizeof(before), "%" PRId64, before_ms);
-    (void)snprintf(from, sizeof(from), "%" PRId64, l->at.ctime);
-    (void)snprintf(tie, sizeof(tie), "(%" PRId64 ",%d)", l->at.tie >> 16, (int)(l->at.tie & 0xffff));
+    (void)snprintf(from, sizeof(from), "%" PRId64, l->at.tie);
     (void)snprintf(most, sizeof(most), "%d", l->most);
-    char *sql = xo_printf("SELECT r.id, r.ctime, r.ctid, r.consumer_group = $1 AND %s FROM %s r WHERE r.ctime >= $3::bigint AND r.ctime < $2::bigint AND (r.ctime > $3::bigint OR r.ctid > $4::tid) "
-                          "ORDER BY r.ctime LIMIT $5::int",
+    (void)snprintf(future, sizeof(future), "%d", XO_PRUNE_FUTURE_MS);
+    char *sql = xo_printf("SELECT r.id, r.ctime < $2::bigint OR r.ctime > " PG_NOW_MS " + $5::bigint, r.consumer_group = $1 AND r.ctime < $2::bigint AND %s FROM %s r "
+                          "WHERE r.id > $3::bigint ORDER BY r.id LIMIT $4::int",
                           c->layout.has_ours ? XO_PRUNE_COVERED("\"offset\"", "$2::bigint") : "true", c->table);
     xonce_status st = sql ? tell(c, sql, v, 5, 0, &r) : xo_nomem();
     free(sql);
-    if (st == XONCE_OK)
-        take_rows(r, l);
+    for (int i = 0, last = 0; st == XONCE_OK && i < PQntuples(r) && !last; i++)
+        last = xo_prune_saw_by_id(l, strtoll(PQgetvalue(r, i, 0), NULL, 10), PQgetvalue(r, i, 1)[0] == 't', PQgetvalue(r, i, 2)[0] == 't');
     PQclear(r);
     return st;
 }
 
-/* In a partitioned table places repeat: the tie is made of the id. days: those that have a day, else those that have none. */
+/* A partitioned table has no index on id: by ctime, and among equal ones by id. days: those that have a day, else those that have none. */
 static xonce_status look_in_days(xo_pg_conn *c, const char *group, int64_t before_ms, int days, xo_prune_look *l)
 {
     char before[24], stuck[24], from[24], tie[24], most[16];
@@ -189,7 +180,7 @@ xonce_status xo_pg_prune_look(xo_conn *x, const char *group, int64_t before_ms, 
     return st;
 }
 
-/* By id: in a partitioned table a ctid alone may mean several rows. There the id has no index of its own, but stands behind ctime in that one. */
+/* In a partitioned table the id has no index of its own, but stands behind ctime in that one. */
 #define THESE "id = ANY ($3::bigint[]) AND consumer_group = $1 AND ctime < $2::bigint%s"
 
 static xonce_status delete_them(xo_pg_conn *c, const char *const v[3], int around_locks, int64_t *deleted)

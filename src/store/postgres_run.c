@@ -132,6 +132,16 @@ static void push_refused(xo_pg_conn *c, const xo_company *with, PGresult **back)
         xo_pg_give_up(c);
 }
 
+/* What is next is looked for while the server works. */
+static void push_ahead(xo_pg_conn *c, xo_company *with)
+{
+    xo_pg_next_part(c);
+    if (!c->ex.broken)
+        with->fill(with);
+    if (with->nnext)
+        (void)xo_pg_push_ahead(c, with); /* without memory it is claimed later */
+}
+
 static void ended(xo_pg_conn *c)
 {
     c->pub.in_tx = c->pub.lent = 0;
@@ -158,8 +168,8 @@ xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed
         xo_pg_push_safe_commit(c);
     }
     xo_pg_push(c, &end);
-    if (with && with->nnext && !lent)
-        (void)xo_pg_push_ahead(c, with); /* without memory it is claimed later */
+    if (with && with->fill && !lent)
+        push_ahead(c, with);
     st = xo_pg_finish(c);
     st = st == XONCE_OK ? judge_tag(c, PQcmdStatus(r), lent) : commit_failed(c, n, failed);
     if (st == XONCE_OK) {

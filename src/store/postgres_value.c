@@ -113,27 +113,46 @@ void xo_pg_params_free(xo_pg_params *p)
     memset(p, 0, sizeof(*p));
 }
 
-void xo_pg_array_add(xo_buf *b, const char *text)
+/* An array as the server sends and takes it in binary: dimensions, whether there are NULLs, the elements' type, length, lower bound; then each element behind its length. */
+static void add_int4(xo_buf *b, uint32_t i)
 {
-    xo_buf_char(b, b->len ? ',' : '{');
-    if (!text) {
-        xo_buf_str(b, "NULL");
-        return;
-    }
-    xo_buf_char(b, '"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            xo_buf_char(b, '\\');
-        xo_buf_char(b, *text);
-    }
-    xo_buf_char(b, '"');
+    const unsigned char raw[4] = {(unsigned char)(i >> 24), (unsigned char)(i >> 16), (unsigned char)(i >> 8), (unsigned char)i};
+    xo_buf_add(b, raw, sizeof(raw));
 }
 
-void xo_pg_array_int(xo_buf *b, int64_t i, int is_null)
+void xo_pg_array_begin(xo_buf *b, uint32_t oid, size_t n)
 {
-    xo_buf_char(b, b->len ? ',' : '{');
-    if (is_null)
-        xo_buf_str(b, "NULL");
-    else
-        xo_buf_printf(b, "%" PRId64, i);
+    add_int4(b, n ? 1 : 0);
+    add_int4(b, 1);
+    add_int4(b, oid);
+    if (n) {
+        add_int4(b, (uint32_t)n);
+        add_int4(b, 1);
+    }
+}
+
+void xo_pg_array_text(xo_buf *b, const char *text)
+{
+    size_t n = strlen(text);
+    add_int4(b, (uint32_t)n);
+    xo_buf_add(b, text, n);
+}
+
+void xo_pg_array_int(xo_buf *b, int32_t i)
+{
+    add_int4(b, 4);
+    add_int4(b, (uint32_t)i);
+}
+
+void xo_pg_array_bigint(xo_buf *b, int64_t i, int is_null)
+{
+    uint64_t u = (uint64_t)i;
+    unsigned char raw[12] = {0, 0, 0, 8};
+    if (is_null) {
+        add_int4(b, UINT32_MAX);
+        return;
+    }
+    for (int k = 11; k > 3; k--, u >>= 8)
+        raw[k] = (unsigned char)u;
+    xo_buf_add(b, raw, sizeof(raw));
 }

@@ -117,6 +117,15 @@ int xo_prune_saw(xo_prune_look *l, int64_t id, int64_t ctime, int64_t tie, int m
     return l->n >= l->max;
 }
 
+int xo_prune_saw_by_id(xo_prune_look *l, int64_t id, int over, int may_go)
+{
+    if (!over)
+        return ++l->young >= XO_PRUNE_YOUNG_MAX;
+    l->seen += l->young;
+    l->young = 0;
+    return xo_prune_saw(l, id, 0, id, may_go);
+}
+
 static int next_size(int size, int64_t took_us, int64_t target_us, int least, int most)
 {
     if (took_us > 2 * target_us)
@@ -132,11 +141,20 @@ enum { LOOK = 1, DELETE = 2 };
 static int look_at(const pruner *p)
 {
     const xo_prune_look *l = &p->look;
+    if (l->young)
+        return LOOK_MAX;
     if (l->n == 0)
         return p->most;
     int64_t want = (int64_t)p->limit * l->seen / l->n;
     want += want / 8;
     return want < p->most ? (int)want : p->most;
+}
+
+/* Not where the look was too small to tell: few young ones came last, what is behind them nobody saw. */
+static int at_the_end(const xo_prune_look *l)
+{
+    int cut = l->young > 0 && l->young < XO_PRUNE_YOUNG_MAX && l->seen + l->young >= l->most;
+    return l->n < l->max && l->seen < l->most && !cut;
 }
 
 static xonce_status look(pruner *p, xo_conn *c)
@@ -146,11 +164,11 @@ static xonce_status look(pruner *p, xo_conn *c)
     l.id = p->id;
     l.most = look_at(p);
     l.max = p->limit;
-    l.n = l.seen = 0;
+    l.n = l.seen = l.young = 0;
     xonce_status st = p->s->d->prune_look(c, p->s->group, p->before, &l);
     if (st != XONCE_OK)
         return st;
-    l.end = l.n < l.max && l.seen < l.most;
+    l.end = at_the_end(&l);
     p->look = l;
     p->kept += l.seen - l.n;
     int64_t took = xo_mono_us() - start;
@@ -338,21 +356,18 @@ xonce_status xonce_store_prune(xonce_store *s, int64_t keep_ms, int max_rows, in
 
 /* ---- counting ---- */
 
-/* A vendor's table without our columns has no places. */
-static xonce_status has_places(xonce_store *s, int *ours)
+static xonce_status ask_layout(xonce_store *s, xo_layout *layout)
 {
     xo_conn *c = NULL;
-    xo_layout layout = {0};
     xonce_status st = xo_pool_get(s->pool, &c);
     if (st != XONCE_OK)
         return st;
-    st = xo_pool_layout(s->pool, c, 1, &layout);
+    st = xo_pool_layout(s->pool, c, 1, layout);
     xo_pool_put(s->pool, c);
-    *ours = layout.has_ours;
     return st;
 }
 
-/* before: the text of the time before which records are old. */
+/* before: the text of the time before which records are old. A vendor's table without our columns has no places. */
 static void add_covered(xo_buf *sql, const xonce_store *s, int ours, const char *before)
 {
     if (ours)
@@ -369,9 +384,9 @@ static xonce_status count_steps(xonce_store *s, xo_conn *c, int64_t before, int6
     xonce_status st = id ? XONCE_OK : xo_nomem();
     while (st == XONCE_OK && !l.end) {
         l.most = l.max = LOOK_MAX;
-        l.n = l.seen = 0;
+        l.n = l.seen = l.young = 0;
         st = s->d->prune_look(c, s->group, before, &l);
-        l.end = l.seen < l.most;
+        l.end = at_the_end(&l);
         *rows += l.n;
     }
     free(id);
@@ -396,10 +411,10 @@ xonce_status xo_prune_count(xonce_store *s, int64_t keep_ms, int64_t *rows, int6
 
 xonce_status xo_prune_sql(xonce_store *s, int64_t keep_ms, int rows, xo_buf *out)
 {
-    int ours = 0;
+    xo_layout layout = {0};
     xonce_status st = check_keep(s, keep_ms);
     if (st == XONCE_OK)
-        st = has_places(s, &ours);
+        st = ask_layout(s, &layout);
     if (st != XONCE_OK)
         return st;
     /* the group has no byte that needs quoting: xo_check_group */
@@ -412,8 +427,12 @@ xonce_status xo_prune_sql(xonce_store *s, int64_t keep_ms, int rows, xo_buf *out
         const int joined = s->d->kind == XO_DIALECT_MYSQL;
         xo_buf_str(out, joined ? "DELETE gone FROM transaction_record gone JOIN (" : "DELETE FROM transaction_record WHERE id IN (SELECT id FROM (");
         xo_buf_printf(out, "SELECT r.id FROM transaction_record r\n  WHERE r.consumer_group = '%s' AND r.ctime < %s\n  AND ", s->group, before.p);
-        add_covered(out, s, ours, before.p);
-        xo_buf_printf(out, "\n  ORDER BY r.ctime LIMIT %d) old%s", rows, joined ? " ON gone.id = old.id" : ")");
+        add_covered(out, s, layout.has_ours, before.p);
+        const int by_ctime = s->d->kind == XO_DIALECT_PG && layout.partitioned; /* elsewhere no key begins with it: by id, up to the first that is not old */
+        if (!by_ctime)
+            xo_buf_printf(out, "\n  AND r.id < COALESCE((SELECT y.id FROM transaction_record y WHERE y.ctime >= %s AND y.ctime < %s + %d ORDER BY y.id LIMIT 1), %lld)", before.p, s->d->sql_now,
+                          (int)XO_PRUNE_FUTURE_MS, (long long)INT64_MAX);
+        xo_buf_printf(out, "\n  ORDER BY r.%s LIMIT %d) old%s", by_ctime ? "ctime" : "id", rows, joined ? " ON gone.id = old.id" : ")");
         st = xo_buf_status(out);
     }
     xo_buf_free(&before);

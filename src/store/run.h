@@ -32,6 +32,7 @@ struct xo_runner {
     xo_claims claims;
     int attempts;           /* begun */
     int open;               /* tx is open already, and its claims were sent */
+    xo_runner *next;        /* while this one commits */
     int by_offset;          /* some are claimed by offset */
     int savepoints;         /* a savepoint around each message in this attempt */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
@@ -60,9 +61,9 @@ xo_runner *xo_runner_new(xonce_store *s, xo_item *items, size_t n, const xo_spec
 void xo_runner_free(xo_runner *r);
 size_t xo_runner_live(const xo_runner *r, size_t *live); /* those of all that have no outcome yet */
 
-/* ahead.c: just before the COMMIT of r, and after it. */
-xo_runner *xo_ahead_prepare(xo_runner *r, xo_company *with);
-void xo_ahead_begun(xo_runner *r, xo_runner *next); /* the connection is next's from here on */
+/* ahead.c: before the COMMIT of r, and after it. */
+void xo_ahead_offer(xo_runner *r, xo_company *with);
+void xo_ahead_end(xo_runner *r, int begun); /* begun: the connection is the next one's from here on */
 
 /* leave.c */
 /* All of these take a member's twins along, and in ordered mode all behind it in its lane, in whatever part of a split batch they are. */

@@ -147,6 +147,9 @@ static xonce_status set_up(xo_lite *c, int flags)
         st = xo_lite_exec(c, "PRAGMA synchronous=FULL", NULL, NULL);
     if (st == XONCE_OK)
         st = xo_lite_exec(c, "PRAGMA fullfsync=ON", NULL, NULL);
+    /* pages that many commits write go back into the file less often; the WAL may grow to 16 MB instead of 4. */
+    if (st == XONCE_OK)
+        st = xo_lite_exec(c, "PRAGMA wal_autocheckpoint=4000", NULL, NULL);
     xo_layout now;
     if (st == XONCE_OK)
         st = lite_layout(&c->base, &now);
@@ -441,10 +444,11 @@ static xonce_status lite_layout(xo_conn *conn, xo_layout *out)
     out->exists = seen.exists;
     out->has_ours = seen.ours == 3;
     if (out->has_ours != c->layout.has_ours) { /* the claim was made for other columns */
-        sqlite3_finalize(c->own[XO_LITE_CLAIM]);
-        sqlite3_finalize(c->own[XO_LITE_READ_BACK]);
-        sqlite3_finalize(c->own[XO_LITE_PRUNE_LOOK]);
-        c->own[XO_LITE_CLAIM] = c->own[XO_LITE_READ_BACK] = c->own[XO_LITE_PRUNE_LOOK] = NULL;
+        static const xo_lite_own made[] = {XO_LITE_CLAIM, XO_LITE_CLAIM_MANY, XO_LITE_READ_BACK, XO_LITE_PRUNE_LOOK};
+        for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+            sqlite3_finalize(c->own[made[i]]);
+            c->own[made[i]] = NULL;
+        }
     }
     c->layout = *out;
     return XONCE_OK;
@@ -456,49 +460,15 @@ static xonce_status know_layout(xo_lite *c)
     return c->layout.exists ? XONCE_OK : lite_layout(&c->base, &now);
 }
 
-static int bind_known(sqlite3_stmt *s, int i, int64_t v)
-{
-    return v < 0 ? sqlite3_bind_null(s, i) : sqlite3_bind_int64(s, i, v);
-}
-
-static int bind_claim(sqlite3_stmt *s, const char *group, const xo_claim *r, int64_t now, int ours)
-{
-    int bad = sqlite3_bind_text(s, 1, group, -1, SQLITE_STATIC) | sqlite3_bind_text(s, 2, r->key, -1, SQLITE_STATIC);
-    bad |= sqlite3_bind_text(s, 3, r->topic, -1, SQLITE_STATIC) | sqlite3_bind_int64(s, 4, now) |
-           sqlite3_bind_int(s, 5, r->queue);
-    bad |= sqlite3_bind_int64(s, 6, r->offset) | sqlite3_bind_text(s, 7, r->broker, -1, SQLITE_STATIC);
-    if (ours)
-        bad |= bind_known(s, 8, r->store_time) | bind_known(s, 9, r->log_offset) |
-               sqlite3_bind_text(s, 10, r->digest, -1, SQLITE_STATIC);
-    return bad;
-}
-
 static xonce_status lite_claim(xo_conn *conn, const char *group, xo_claim *rows, size_t n, int64_t *now_ms)
 {
-    static const char with_ours[] =
-        "INSERT INTO transaction_record (consumer_group, message_id, topic_name, ctime, queue_id, \"offset\", "
-        "broker_name, store_time, log_offset, digest)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (message_id) DO NOTHING";
-    static const char plain[] = "INSERT INTO transaction_record (consumer_group, message_id, topic_name, ctime, "
-                                "queue_id, \"offset\", broker_name)"
-                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (message_id) DO NOTHING";
     xo_lite *c = lite(conn);
-    sqlite3_stmt *s = NULL;
     int64_t now = xo_now_ms();
     xonce_status st = xo_lite_still_open(c);
     if (st == XONCE_OK)
         st = know_layout(c);
     if (st == XONCE_OK)
-        st = xo_lite_own_stmt(c, XO_LITE_CLAIM, c->layout.has_ours ? with_ours : plain, &s);
-    for (size_t i = 0; i < n && st == XONCE_OK; i++) {
-        if (bind_claim(s, group, &rows[i], now, c->layout.has_ours) != SQLITE_OK)
-            st = xo_lite_fail(c, 0, "claim");
-        else
-            st = xo_lite_step(c, s, "claim");
-        rows[i].fresh = st == XONCE_OK && sqlite3_changes(c->db) == 1;
-    }
-    if (s)
-        sqlite3_clear_bindings(s);
+        st = xo_lite_insert(c, group, rows, n, now);
     if (now_ms)
         *now_ms = now;
     return st;
@@ -590,8 +560,8 @@ static void lite_prune_unlock(xo_conn *conn)
 
 static xonce_status lite_prune_look(xo_conn *conn, const char *group, int64_t before_ms, xo_prune_look *l)
 {
-#define LOOK(may_go)                                                                                                                                        \
-    "SELECT r.rowid, r.ctime, r.consumer_group = ?1 AND " may_go " FROM transaction_record r WHERE r.ctime < ?2 AND (r.ctime, r.rowid) > (?3, ?4) ORDER BY r.ctime, r.rowid LIMIT ?5"
+#define LOOK(may_go)                                                                                                                                                       \
+    "SELECT r.rowid, r.consumer_group = ?1 AND r.ctime < ?2 AND " may_go ", r.ctime < ?2 OR r.ctime > ?3 FROM transaction_record r WHERE r.rowid > ?4 ORDER BY r.rowid LIMIT ?5"
     xo_lite *c = lite(conn);
     sqlite3_stmt *s = NULL;
     xonce_status st = know_layout(c);
@@ -601,15 +571,14 @@ static xonce_status lite_prune_look(xo_conn *conn, const char *group, int64_t be
     if (st != XONCE_OK)
         return st;
     int rc = sqlite3_bind_text(s, 1, group, -1, SQLITE_STATIC);
-    const int64_t v[] = {before_ms, l->at.ctime, l->at.tie, l->most};
+    const int64_t v[] = {before_ms, xo_now_ms() + XO_PRUNE_FUTURE_MS, l->at.tie, l->most};
     for (int i = 0; i < 4 && rc == SQLITE_OK; i++)
         rc = sqlite3_bind_int64(s, i + 2, v[i]);
     c->own_work++;
     for (int last = 0; rc == SQLITE_OK && !last;) {
         rc = sqlite3_step(s);
         if (rc == SQLITE_ROW) {
-            int64_t id = sqlite3_column_int64(s, 0);
-            last = xo_prune_saw(l, id, sqlite3_column_int64(s, 1), id, sqlite3_column_int(s, 2));
+            last = xo_prune_saw_by_id(l, sqlite3_column_int64(s, 0), sqlite3_column_int(s, 2), sqlite3_column_int(s, 1));
             rc = SQLITE_OK;
         }
     }

@@ -17,6 +17,9 @@ typedef enum {
     XO_LITE_GUARD,
     XO_LITE_UNGUARD,
     XO_LITE_CLAIM,
+    XO_LITE_CLAIM_MANY,
+    XO_LITE_CLAIM_LAST,
+    XO_LITE_CLAIM_ROW,
     XO_LITE_READ_BACK,
     XO_LITE_PRUNE_LOOK,
     XO_LITE_PRUNE_DELETE,
@@ -32,6 +35,7 @@ typedef struct {
     xo_layout layout;
     int wal_known; /* the journal mode was looked after */
     int wal;       /* it is WAL */
+    int no_rowid;  /* transaction_record is WITHOUT ROWID */
     int own_work;  /* inside a call of ours: a rollback is an error's doing, not a handler's */
     int ending;    /* inside our own COMMIT: the commit hook lets it pass */
     int aborted;   /* not 0: the result code with which SQLite rolled the transaction back after a statement */
@@ -73,6 +77,10 @@ void xo_lite_finalize_all(xo_lite *c);
 /* XONCE_OK outside a transaction and inside one that is still ours; else what became of it: nothing may run then, it would
    commit by itself. */
 xonce_status xo_lite_still_open(xo_lite *c);
+
+/* sqlite_claim.c */
+/* Inserts the rows of a claim whose ids are not there yet; sets fresh. The layout is known. */
+xonce_status xo_lite_insert(xo_lite *c, const char *group, xo_claim *rows, size_t n, int64_t now);
 
 /* sqlite_check.c */
 xonce_status xo_lite_check(xo_conn *c, const xo_open_options *o, void (*fn)(const xonce_finding *f, void *arg),

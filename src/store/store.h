@@ -61,7 +61,7 @@ typedef struct xo_runner xo_runner;
 typedef struct xo_spec xo_spec;
 /* A worker's: its next batch, whose claim is sent behind the COMMIT of the one that runs, where the engine can. */
 typedef struct {
-    /* Asked just before a COMMIT: the next batch if one is there now, and its spec; 0 when none is. All must stay where they are. Whatever becomes of the claim, xo_run() of just these items comes next. */
+    /* Asked when a COMMIT is on its way: the next batch if one is there now, and its spec; 0 when none is. All must stay where they are. Whatever becomes of the claim, xo_run() of just these items comes next. */
     size_t (*take)(void *arg, xo_item **items, const xo_spec **spec);
     void *arg;
     xo_runner *next;                      /* it is on its way; xo_run() ends it, or xo_ahead_drop() */

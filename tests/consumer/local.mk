@@ -1,7 +1,8 @@
 # tests/consumer: see tests/local.mk for the variables
 
 if WITH_SQLITE
-consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom tests/consumer/test_lane tests/consumer/test_offset tests/consumer/test_positions tests/consumer/test_prune
+consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom tests/consumer/test_lane tests/consumer/test_offset tests/consumer/test_positions tests/consumer/test_prune \
+	tests/consumer/test_size tests/consumer/test_batches
 check_PROGRAMS += $(consumer_tests)
 TESTS += $(consumer_tests)
 SANITIZER_TESTS += $(consumer_tests)
@@ -28,6 +29,11 @@ tests_consumer_test_positions_LDADD = $(CORE_LIBS)
 tests_consumer_test_prune_SOURCES = tests/consumer/test_prune.c $(consumer_rig)
 tests_consumer_test_prune_LDFLAGS = $(consumer_ldflags)
 tests_consumer_test_prune_LDADD = $(CORE_LIBS)
+tests_consumer_test_size_SOURCES = tests/consumer/test_size.c
+tests_consumer_test_size_LDADD = $(CORE_LIBS)
+tests_consumer_test_batches_SOURCES = tests/consumer/test_batches.c $(consumer_rig)
+tests_consumer_test_batches_LDFLAGS = $(consumer_ldflags)
+tests_consumer_test_batches_LDADD = $(CORE_LIBS)
 
 # the program's commands
 if WITH_SQLITE

@@ -59,7 +59,7 @@ static xonce_message *add(const char *id, int64_t offset, int attempt, int64_t l
 static size_t take(void)
 {
     int64_t again = INT64_MAX;
-    W.n = xo_lane_take(&C, &S, &W, &dropped, &again);
+    W.n = xo_lane_take(&C, &S, &W, C.batch_max, &dropped, &again);
     for (size_t i = 0; i < W.n; i++) {
         memset(&items[i], 0, sizeof(items[i]));
         items[i].m = messages[i];

@@ -23,7 +23,7 @@ EXTRA_DIST += tests/fuzz/fuzz.c tests/fuzz/nothing.c tests/fuzz/target_url.c tes
 FUZZ_SECONDS = 60
 FUZZ_CC = clang
 # of the library what decodes, and stand-ins for the rest
-fuzz_wire = src/remoting/acl.c src/remoting/answer.c src/remoting/codec.c src/remoting/command.c src/remoting/record.c src/remoting/wirejson.c
+fuzz_wire = src/remoting/acl.c src/remoting/answer.c src/remoting/codec.c src/remoting/command.c src/remoting/header.c src/remoting/record.c src/remoting/wirejson.c
 fuzz_library = src/base/*.c src/message/*.c src/proto/*.c $(fuzz_wire) src/store/sqltext.c src/store/value.c tests/fuzz/nothing.c
 .PHONY: fuzz
 fuzz:

@@ -6,6 +6,7 @@
 #include "proto/sign.h"
 #include "proto/xml.h"
 #include "tests/fuzz/targets.h"
+#include "tests/proto/plain.h"
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -75,6 +76,9 @@ void fuzz_xml(const uint8_t *p, size_t n)
         xo_xml_sent_free(&sent);
     }
     messages(doc, n);
+    for (int i = 0; i < PLAIN_SHAPES; i++) {
+        PROMISE(plain_compare(&plain_shapes[i], doc, n) >= 0);
+    }
     xo_xml_error e;
     if (xo_xml_read_error(&e, doc, n) == XONCE_OK) {
         PROMISE(e.code && e.message && e.request_id && e.host_id);

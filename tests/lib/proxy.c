@@ -4,7 +4,7 @@
  *   cut              close all connections now (reset)
  *   refuse | accept  close new connections at once | take them again
  *   stall | resume   forward nothing | go on
- *   delay MS         hold every byte back for MS, in each direction
+ *   delay MS         hold every byte back for MS (0.25: a quarter of one), in each direction
  *   cut-after N      once N more bytes have gone to the server: forward them, then close that connection
  *   cut-at TEXT      the next time a client sends TEXT (any case): do not forward it, close that connection
  *   lose-answer TEXT the next time a client sends TEXT: forward it, wait for the server's answer, drop that and close: it was done and nobody knows
@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,16 +58,17 @@ static link_state links[MAX_LINKS];
 static struct sockaddr_storage target;
 static socklen_t target_len;
 static int refusing, stalled;
-static int64_t delay_ms, cut_after = -1;
+static int used; /* links behind this one were never open */
+static int64_t delay_us, cut_after = -1;
 static char wanted[MAX_TEXT];
 static int wanted_loses;
 static uint64_t n_links, n_cuts, n_up, n_down;
 
-static int64_t now_ms(void)
+static int64_t now_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 static void set_up_socket(int fd)
@@ -133,6 +135,8 @@ static void accept_link(int listener)
     links[i].down = (pipe_state){.from = server, .to = client};
     links[i].up.last = &links[i].up.first;
     links[i].down.last = &links[i].down.first;
+    if (used <= i)
+        used = i + 1;
     n_links++;
 }
 
@@ -198,7 +202,7 @@ static void read_side(link_state *l, pipe_state *p)
     c->next = NULL;
     c->at = 0;
     c->len = (size_t)n;
-    c->due = now_ms() + delay_ms;
+    c->due = now_us() + delay_us;
     *p->last = c;
     p->last = &c->next;
     p->queued += c->len;
@@ -207,7 +211,7 @@ static void read_side(link_state *l, pipe_state *p)
 /* 0 when the link was closed. */
 static int write_side(link_state *l, pipe_state *p)
 {
-    while (p->first && p->first->due <= now_ms()) {
+    while (p->first && p->first->due <= now_us()) {
         chunk *c = p->first;
         size_t len = c->len - c->at;
         ssize_t n;
@@ -256,6 +260,16 @@ static int set_text(const char *text, int loses)
     return 1;
 }
 
+static int set_delay(const char *ms)
+{
+    char *end;
+    double d = strtod(ms, &end);
+    if (end == ms || *end || !(d >= 0 && d <= 3600e3))
+        return 0;
+    delay_us = (int64_t)(d * 1000 + 0.5);
+    return 1;
+}
+
 /* Carries out one order. 0 = unknown. */
 static int obey(char *line)
 {
@@ -269,7 +283,7 @@ static int obey(char *line)
     else if (!strcmp(line, "stall") || !strcmp(line, "resume"))
         stalled = line[0] == 's';
     else if (!strcmp(line, "delay"))
-        delay_ms = strtoll(arg, NULL, 10);
+        return set_delay(arg);
     else if (!strcmp(line, "cut-after"))
         cut_after = strtoll(arg, NULL, 10);
     else if (!strcmp(line, "cut-at") || !strcmp(line, "lose-answer"))
@@ -317,11 +331,11 @@ static void turn(int listener)
 {
     static struct pollfd p[2 + 2 * MAX_LINKS];
     nfds_t n = 0;
-    int timeout = -1, i;
-    int64_t now = now_ms();
+    int i;
+    int64_t now = now_us(), wait = -1;
     add_poll(p, &n, 0, POLLIN);
     add_poll(p, &n, listener, POLLIN);
-    for (i = 0; i < MAX_LINKS; i++) {
+    for (i = 0; i < used; i++) {
         pipe_state *both[2] = {&links[i].up, &links[i].down};
         for (int k = 0; k < 2; k++) {
             pipe_state *in = both[k], *out = both[1 - k];
@@ -331,15 +345,16 @@ static void turn(int listener)
                     events |= POLLIN;
                 if (out->first && out->first->due <= now)
                     events |= POLLOUT;
-                else if (out->first && (timeout < 0 || out->first->due - now < timeout))
-                    timeout = (int)(out->first->due - now);
+                else if (out->first && (wait < 0 || out->first->due - now < wait))
+                    wait = out->first->due - now;
             }
             add_poll(p, &n, events ? in->from : -1, events);
         }
     }
-    if (poll(p, n, timeout) < 0)
+    struct timespec timeout = {wait / 1000000, wait % 1000000 * 1000};
+    if (ppoll(p, n, wait < 0 ? NULL : &timeout, NULL) < 0)
         return;
-    for (i = 0; i < MAX_LINKS; i++) {
+    for (i = 0; i < used; i++) {
         if (!links[i].open || stalled)
             continue;
         if (p[2 + 2 * i].revents & (POLLIN | POLLHUP | POLLERR))
@@ -373,6 +388,7 @@ int main(int argc, char **argv)
     target_len = found->ai_addrlen;
     freeaddrinfo(found);
     signal(SIGPIPE, SIG_IGN);
+    (void)prctl(PR_SET_TIMERSLACK, 1000); /* ns: delays below a millisecond are meant */
     me.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     me.sin_port = htons((uint16_t)(argc > 2 ? strtol(argv[2], NULL, 10) : 0));
     listener = socket(AF_INET, SOCK_STREAM, 0);

@@ -1,5 +1,5 @@
 # tests/proto: see tests/local.mk for the variables
-proto_tests = tests/proto/test_sign tests/proto/test_receipt tests/proto/test_properties tests/proto/test_xml \
+proto_tests = tests/proto/test_sign tests/proto/test_receipt tests/proto/test_properties tests/proto/test_xml tests/proto/test_xml_plain \
 	tests/proto/test_http_source tests/proto/test_producer
 check_PROGRAMS += $(proto_tests)
 TESTS += $(proto_tests)
@@ -21,6 +21,8 @@ tests_proto_test_properties_SOURCES = tests/proto/test_properties.c
 tests_proto_test_properties_LDADD = $(CORE_LIBS)
 tests_proto_test_xml_SOURCES = tests/proto/test_xml.c
 tests_proto_test_xml_LDADD = $(CORE_LIBS)
+tests_proto_test_xml_plain_SOURCES = tests/proto/test_xml_plain.c tests/proto/plain.h
+tests_proto_test_xml_plain_LDADD = $(CORE_LIBS)
 tests_proto_test_http_source_SOURCES = tests/proto/test_http_source.c tests/proto/fake.c tests/proto/fake.h
 tests_proto_test_http_source_LDADD = $(CORE_LIBS)
 tests_proto_test_producer_SOURCES = tests/proto/test_producer.c tests/proto/fake.c tests/proto/fake.h

@@ -24,7 +24,7 @@ typedef struct {
     int hang_when_empty; /* a long poll */
     int ack_errors;      /* this many acks are answered 503 first */
     int refuse;          /* the handle of this message is refused once, -1 */
-    int ack_hangs;
+    int ack_hangs, hanging;
     const char *body;
     char last_target[2048], token[512];
 } queue;
@@ -48,8 +48,10 @@ static fake_then give(queue *q, const fake_request *r, xo_buf *out)
         return FAKE_KEEP;
     }
     xo_buf_free(&list);
-    if (q->hang_when_empty)
+    if (q->hang_when_empty) {
+        q->hanging++;
         return FAKE_HANG;
+    }
     fake_error(out, "404 Not Found", "MessageNotExist");
     return FAKE_KEEP;
 }
@@ -195,7 +197,7 @@ START_TEST(all_once)
     queue q;
     queue_init(&q, MANY);
     fake_start(&f, as_queue, &q);
-    xonce_source *s = started(f.uri, "credentials.security-token=sts1");
+    xonce_source *s = started(f.uri, "credentials.security-token=sts1 http.polls=4");
     ck_assert_str_eq(s->kind, "http");
     ck_assert_int_eq(s->keep_floor_ms, 24 * 3600 * 1000);
     ck_assert_int_eq(s->max_attempts, 280);
@@ -214,8 +216,55 @@ START_TEST(all_once)
     ck_assert_int_gt(q.largest_ack, 1);
     ck_assert_int_eq(f.bad_signatures, 0);
     ck_assert_str_eq(q.token, "sts1");
-    ck_assert_int_le(f.connections, 4 + 8); /* polls and acks, each on a connection that is kept */
+    ck_assert_int_le(f.connections, 4 + 32); /* polls and acks, each on a connection that is kept */
     ck_assert_int_gt(q.requests, f.connections);
+}
+END_TEST
+
+/* Polls that wait at the endpoint now. */
+static int hanging(fake *f, const queue *q)
+{
+    pthread_mutex_lock(&f->lock);
+    int n = q->hanging;
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
+START_TEST(more_polls_under_load)
+{
+    fake f;
+    queue q;
+    queue_init(&q, MANY);
+    q.hang_when_empty = 1;
+    fake_start(&f, as_queue, &q);
+    xonce_source *s = started(f.uri, "");
+    ck_assert_int_eq(drain(s, MANY, NULL), MANY);
+    for (int64_t deadline = xo_mono_ms() + 60000; hanging(&f, &q) <= 4 && xo_mono_ms() < deadline;)
+        xo_pause_ms(10);
+    ck_assert_int_gt(hanging(&f, &q), 4); /* the number that it began with */
+    ck_assert_int_le(hanging(&f, &q), 32);
+    s->ops->close(s);
+    fake_stop(&f);
+}
+END_TEST
+
+START_TEST(few_polls_when_idle)
+{
+    fake f;
+    queue q;
+    xonce_message *list;
+    queue_init(&q, 0);
+    fake_start(&f, as_queue, &q);
+    xonce_source *s = started(f.uri, "http.polls=64");
+    /* an endpoint that does not wait: four at the beginning, then two at a time with growing pauses */
+    int64_t begun = xo_mono_ms(), took = 0;
+    for (; took < 500 || (counts(s).polls <= 8 && took < 60000); took = xo_mono_ms() - begun)
+        ck_assert_int_eq(s->ops->poll(s, 32, 50, &list), XONCE_OK);
+    ck_assert_uint_gt(counts(s).polls, 8);
+    ck_assert_uint_lt(counts(s).polls, 4 + 2 * (uint64_t)took / 25);
+    s->ops->close(s);
+    fake_stop(&f);
+    ck_assert_int_le(f.connections, 4);
 }
 END_TEST
 
@@ -610,6 +659,8 @@ int main(void)
     TCase *c = tcase_create("http_source");
     tcase_set_timeout(c, 120);
     tcase_add_test(c, all_once);
+    tcase_add_test(c, more_polls_under_load);
+    tcase_add_test(c, few_polls_when_idle);
     tcase_add_test(c, fields);
     tcase_add_test(c, failed_acks);
     tcase_add_test(c, memory_is_bounded);

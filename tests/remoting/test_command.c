@@ -258,6 +258,76 @@ START_TEST(lenient)
 }
 END_TEST
 
+/* What is read where it stands is what the JSON library reads: a blank in front leaves all to that. */
+START_TEST(plain_headers)
+{
+    static const char *const headers[] = {
+        "{\"code\":0,\"extFields\":{\"suggestWhichBrokerId\":\"0\",\"nextBeginOffset\":\"224\",\"maxOffset\":\"25000\",\"minOffset\":\"0\"},\"flag\":1,\"language\":\"JAVA\","
+        "\"opaque\":85,\"remark\":\"FOUND\",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":479}",
+        "{\"opaque\":999999999,\"language\":\"GO\",\"code\":-7}",
+        "{\"opaque\":1,\"language\":\"GO\",\"code\":0,\"extFields\":{}}",
+        "{\"opaque\":1,\"language\":\"\",\"code\":0,\"extFields\":{\"\":\"\",\"a\":\"\"},\"remark\":\"\"}",
+        "{\"opaque\":-0,\"language\":\"CPP\",\"code\":200050,\"version\":0}",
+        "{\"opaque\":2147483647,\"language\":\"CPP\",\"code\":0}",
+        "{\"opaque\":1,\"opaque\":2,\"language\":\"CPP\",\"code\":0}",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,\"extFields\":{\"a\":\"1\",\"b\":\"x\",\"a\":\"2\"}}",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,\"extFields\":{\"a\":1,\"b\":null}}",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,\"extFields\":null,\"remark\":null}",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,\"remark\":\"a\\\"b\\u00e9\xc3\xa9\"}",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,\"new\":\"x\"}",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0}\n",
+    };
+    static const char *const refused[] = {
+        "{\"opaque\":01,\"language\":\"CPP\",\"code\":0}",  "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,}", "{\"opaque\":1,\"language\":\"CPP\",\"code\":0",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0}}", "{\"opaque\":,\"language\":\"CPP\",\"code\":0}",  "{\"opaque\":-,\"language\":\"CPP\",\"code\":0}",
+        "{\"opaque\":1,\"language\":\"CPP,\"code\":0}",     "{\"opaque\":1,\"language\":\"C\nP\",\"code\":0}", "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,\"extFields\":{\"a\":\"1\",}}",
+        "{\"opaque\":1,\"language\":\"CPP\",\"code\":0,\"extFields\":{\"a\":\"\xff\"}}"};
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        xo_command plain, other;
+        char text[600];
+        snprintf(text, sizeof text, " %s", headers[i]);
+        ck_assert_msg(json(&plain, headers[i]) == XONCE_OK, "%s: %s", headers[i], xonce_error_last()->text);
+        ck_assert_int_eq(json(&other, text), XONCE_OK);
+        ck_assert(plain.code == other.code && plain.opaque == other.opaque && plain.flag == other.flag && plain.version == other.version && plain.language == other.language);
+        ck_assert_uint_eq(plain.nfields, other.nfields);
+        for (size_t k = 0; k < plain.nfields; k++) {
+            ck_assert_str_eq(plain.fields[k].name, other.fields[k].name);
+            ck_assert_str_eq(plain.fields[k].value, other.fields[k].value);
+        }
+        ck_assert_pstr_eq(plain.remark, other.remark);
+        xo_command_free(&plain);
+        xo_command_free(&other);
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        xo_command c;
+        ck_assert_msg(json(&c, refused[i]) == XONCE_E_PROTOCOL, "%s", refused[i]);
+    }
+}
+END_TEST
+
+/* More fields than are looked for without the JSON library. */
+START_TEST(many_fields)
+{
+    for (int n = 30; n < 40; n++) {
+        xo_buf b = {0};
+        xo_command c;
+        xo_buf_str(&b, "{\"code\":0,\"opaque\":1,\"language\":\"JAVA\",\"extFields\":{");
+        for (int i = 0; i < n; i++)
+            xo_buf_printf(&b, "%s\"f%d\":\"v%d\"", i ? "," : "", i, i);
+        xo_buf_str(&b, "}}");
+        ck_assert_int_eq(json(&c, b.p), XONCE_OK);
+        ck_assert_uint_eq(c.nfields, (size_t)n);
+        ck_assert_str_eq(xo_command_get(&c, "f29"), "v29");
+        xo_command_set(&c, "f29", "other");
+        xo_command_set(&c, "more", "x");
+        ck_assert_str_eq(xo_command_get(&c, "f29"), "other");
+        ck_assert_str_eq(xo_command_get(&c, "more"), "x");
+        xo_command_free(&c);
+        xo_buf_free(&b);
+    }
+}
+END_TEST
+
 START_TEST(languages)
 {
     static const char *const names[XO_LANGUAGES] = {"JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST", "NODE_JS"};
@@ -500,6 +570,8 @@ int main(void)
     tcase_add_test(c, answers_and_bodies);
     tcase_add_test(c, unwritable);
     tcase_add_test(c, lenient);
+    tcase_add_test(c, plain_headers);
+    tcase_add_test(c, many_fields);
     tcase_add_test(c, languages);
     tcase_add_test(c, json_refused);
     tcase_add_test(c, lengths);

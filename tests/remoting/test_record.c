@@ -420,6 +420,123 @@ START_TEST(whole_message)
 }
 END_TEST
 
+static void same_message(const xonce_message *a, const xonce_message *b)
+{
+    ck_assert_str_eq(a->topic, b->topic);
+    ck_assert_str_eq(a->id, b->id);
+    ck_assert_str_eq(a->broker, b->broker);
+    ck_assert(a->queue == b->queue && a->offset == b->offset && a->store_time == b->store_time && a->log_offset == b->log_offset && a->attempt == b->attempt);
+    ck_assert_int_eq(a->copy_offset, b->copy_offset);
+    ck_assert_int_eq(a->copy_log_offset, b->copy_log_offset);
+    ck_assert_uint_eq(a->body_len, b->body_len);
+    ck_assert_mem_eq(a->body, b->body, a->body_len + 1); /* the zero byte behind it too */
+    ck_assert_uint_eq(a->nproperties, b->nproperties);
+    for (size_t i = 0; i < a->nproperties; i++) {
+        ck_assert_str_eq(a->properties[i].name, b->properties[i].name);
+        ck_assert_str_eq(a->properties[i].value, b->properties[i].value);
+    }
+    ck_assert_pstr_eq(a->refuse, b->refuse);
+}
+
+/* What comes together and stays where it stands is what each would be alone, and lives as long as itself. */
+START_TEST(packed_together)
+{
+    enum { N = 9 };
+    xo_record r[N], got;
+    xo_buf b = {0}, zipped = {0}, many = {0};
+    xonce_message *alone[N], *m[N];
+    for (int i = 0; i < 40; i++)
+        xo_buf_printf(&many, "name%d\1value%d\2", i % 38, i);
+    for (size_t i = 0; i < N; i++) {
+        r[i] = sample(i % 2 ? V2 : V1, i % 3 ? 0 : XO_SYS_STORE_V6);
+        r[i].queue_offset = (int64_t)i;
+    }
+    set(&r[1], "", "");
+    set(&r[2], "last value without an end", "A\0011\2TAGS\1t");
+    set(&r[3], "doubles", "A\1first\2B\1\2A\1\2A\1last\2\1nameless\2no value\2UNIQ_KEY\1own\2UNIQ_KEY\1batch's\2");
+    set(&r[4], "many", many.p);
+    ck_assert_int_eq(xo_codec_pack(XO_SYS_ZLIB, 5, "unpacked body", 13, &zipped), XONCE_OK);
+    r[5].sys_flag |= XO_SYS_COMPRESSED | XO_SYS_ZLIB;
+    r[5].body = zipped.p;
+    r[5].body_len = zipped.len;
+    r[5].crc = crc(zipped.p, zipped.len);
+    r[6].sys_flag |= XO_SYS_COMPRESSED | XO_SYS_ZLIB; /* but it is none: refused */
+    r[7].properties = "A\1x\0y\2B\1ok\2";
+    r[7].nproperties = 11;
+    for (size_t i = 0; i < N; i++) {
+        alone[i] = message(&r[i]);
+        xo_record_encode(&r[i], &b);
+    }
+    ck_assert_int_eq(b.failed, 0);
+    char *frame = malloc(b.len + 1);
+    memcpy(frame, b.p, b.len);
+    frame[b.len] = 0;
+    xo_pack *k = xo_pack_new(64);
+    ck_assert(k && xo_pack_keep(k, frame, b.len));
+    ck_assert_uint_eq(k->size, b.len);
+    size_t at = 0;
+    int more;
+    for (size_t i = 0; i < N; i++) {
+        ck_assert(xo_record_next(frame, b.len, &at, &got, &more) == XONCE_OK && more);
+        ck_assert_msg(xo_record_put(&got, k, "orders", "broker-a", NULL, &m[i]) == XONCE_OK, "%zu: %s", i, xonce_error_last()->text);
+        ck_assert(i == 5 || !m[i]->body_len || ((const char *)m[i]->body > frame && (const char *)m[i]->body < frame + b.len));
+    }
+    ck_assert(xo_record_next(frame, b.len, &at, &got, &more) == XONCE_OK && !more);
+    xo_pack_drop(k);
+    ck_assert_str_eq(xonce_message_property(m[3], "A"), "last");
+    ck_assert_ptr_nonnull(m[6]->refuse);
+    ck_assert_ptr_nonnull(m[7]->refuse);
+    static const size_t order[N] = {4, 0, 8, 3, 1, 7, 5, 6, 2};
+    for (size_t i = 0; i < N; i++) {
+        for (size_t j = i; j < N; j++)
+            same_message(m[order[j]], alone[order[j]]);
+        xonce_message_free(m[order[i]]);
+        xonce_message_free(alone[order[i]]);
+    }
+    xo_buf_free(&b);
+    xo_buf_free(&zipped);
+    xo_buf_free(&many);
+}
+END_TEST
+
+/* Changing what is shared touches nobody else's. */
+START_TEST(packed_and_changed)
+{
+    xo_record r = sample(V1, 0), got;
+    size_t n, at = 0;
+    int more;
+    xonce_message *m, *twin;
+    char *bytes = exact(&r, &n), *frame = malloc(2 * n + 1);
+    memcpy(frame, bytes, n);
+    memcpy(frame + n, bytes, n);
+    frame[2 * n] = 0;
+    free(bytes);
+    xo_pack *k = xo_pack_new(0);
+    ck_assert(k && xo_pack_keep(k, frame, 2 * n));
+    ck_assert(xo_record_next(frame, 2 * n, &at, &got, &more) == XONCE_OK && more);
+    ck_assert_int_eq(xo_record_put(&got, k, "orders", "broker-a", NULL, &m), XONCE_OK);
+    ck_assert(xo_record_next(frame, 2 * n, &at, &got, &more) == XONCE_OK && more);
+    ck_assert_int_eq(xo_record_put(&got, k, "orders", "broker-a", NULL, &twin), XONCE_OK);
+    xo_pack_drop(k);
+    ck_assert_int_eq(xonce_message_set_property(m, "KEYS", "other"), XONCE_OK);
+    ck_assert_int_eq(xonce_message_set_property(m, "NEW", "x"), XONCE_OK);
+    ck_assert_int_eq(xonce_message_set_origin(m, "broker-b", 1, 2), XONCE_OK);
+    xonce_message *copy;
+    ck_assert_int_eq(xonce_message_copy(&copy, m), XONCE_OK);
+    ck_assert_ptr_null(copy->pack);
+    xonce_message_free(twin);
+    ck_assert_str_eq(xonce_message_property(m, "UNIQ_KEY"), "U1");
+    ck_assert_str_eq(xonce_message_property(m, "KEYS"), "other");
+    ck_assert_uint_eq(m->nproperties, 3);
+    ck_assert_str_eq(m->broker, "broker-b");
+    xonce_message_free(m);
+    ck_assert_str_eq(xonce_message_property(copy, "NEW"), "x");
+    ck_assert_str_eq(copy->broker, "broker-b");
+    ck_assert_mem_eq(copy->body, "hello", 6);
+    xonce_message_free(copy);
+}
+END_TEST
+
 START_TEST(checksums)
 {
     xo_record r = sample(V1, 0);
@@ -519,24 +636,24 @@ START_TEST(inner_batches)
         member(&body, i);
     take(&r, &body);
     counter c = {.first = r.queue_offset};
-    ck_assert_int_eq(xo_record_members(&r, count, &c), XONCE_OK);
+    ck_assert_int_eq(xo_record_members(&r, NULL, count, &c), XONCE_OK);
     ck_assert_uint_eq(c.n, 5);
     c = (counter){.first = r.queue_offset, .stop = 2};
-    ck_assert_int_eq(xo_record_members(&r, count, &c), XONCE_E_CLOSED);
+    ck_assert_int_eq(xo_record_members(&r, NULL, count, &c), XONCE_E_CLOSED);
     ck_assert_uint_eq(c.n, 2);
     /* the whole compressed: its members are not */
     r.sys_flag |= XO_SYS_COMPRESSED | XO_SYS_ZSTD;
     ck_assert_int_eq(xo_codec_pack(XO_SYS_ZSTD, 3, body.p, body.len, &packed), XONCE_OK);
     take(&r, &packed);
     c = (counter){.first = r.queue_offset};
-    ck_assert_int_eq(xo_record_members(&r, count, &c), XONCE_OK);
+    ck_assert_int_eq(xo_record_members(&r, NULL, count, &c), XONCE_OK);
     ck_assert_uint_eq(c.n, 5);
     xo_buf_free(&packed);
     /* one of the two bits is not enough */
     int calls = 0;
     for (int bit = 0x40; bit <= 0x80; bit *= 2) {
         r = sample(V1, bit);
-        ck_assert_int_eq(xo_record_members(&r, one, &calls), XONCE_OK);
+        ck_assert_int_eq(xo_record_members(&r, NULL, one, &calls), XONCE_OK);
     }
     ck_assert_int_eq(calls, 2);
     /* cut short at every byte: whole members come, then it is said */
@@ -547,17 +664,17 @@ START_TEST(inner_batches)
         xo_buf_add(&cut, body.p, n);
         take(&r, &cut);
         c = (counter){.first = r.queue_offset};
-        ck_assert_int_eq(xo_record_members(&r, count, &c), n % each || n == 0 ? XONCE_E_PROTOCOL : XONCE_OK);
+        ck_assert_int_eq(xo_record_members(&r, NULL, count, &c), n % each || n == 0 ? XONCE_E_PROTOCOL : XONCE_OK);
         ck_assert_uint_eq(c.n, n / each);
         xo_buf_free(&cut);
     }
     r.queue_offset = INT64_MAX - 1;
     take(&r, &body);
     c = (counter){.first = r.queue_offset};
-    ck_assert_int_eq(xo_record_members(&r, count, &c), XONCE_E_PROTOCOL);
+    ck_assert_int_eq(xo_record_members(&r, NULL, count, &c), XONCE_E_PROTOCOL);
     ck_assert_uint_eq(c.n, 2);
     r.crc ^= 1;
-    ck_assert_int_eq(xo_record_members(&r, count, &c), XONCE_E_PROTOCOL);
+    ck_assert_int_eq(xo_record_members(&r, NULL, count, &c), XONCE_E_PROTOCOL);
     xo_buf_free(&body);
 }
 END_TEST
@@ -621,6 +738,8 @@ int main(void)
     tcase_add_test(c, many_properties);
     tcase_add_test(c, impossible_properties);
     tcase_add_test(c, whole_message);
+    tcase_add_test(c, packed_together);
+    tcase_add_test(c, packed_and_changed);
     tcase_add_test(c, checksums);
     tcase_add_test(c, inner_batches);
     tcase_add_test(c, wire_properties);

@@ -123,6 +123,46 @@ START_TEST(put_off_stays_here)
 }
 END_TEST
 
+static size_t bytes_held(void)
+{
+    xo_rocketmq *s = (xo_rocketmq *)a.s;
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->bytes;
+    const xo_rmq_queue *q = s->queues;
+    while (q && !q->sub)
+        q = q->next;
+    ck_assert_uint_eq(q ? q->bytes : 0, n);
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+/* Messages that came in one answer share its bytes: these count until the last of them is settled. */
+START_TEST(one_message_keeps_the_answer)
+{
+    mq_topic(m, 0, "T", 1);
+    mq_put(m, 0, "T", 0, NULL, "U1", "one");
+    mq_put(m, 0, "T", 0, NULL, "U2", "two");
+    mq_put(m, 0, "T", 0, NULL, "U3", "three");
+    rmq_open(&a, m, &d, "T", "*", 0, SETTINGS());
+    rmq_take(&a, 3);
+    const xonce_message *last = a.got[2];
+    ck_assert_ptr_eq(a.got[0]->pack, last->pack);
+    size_t all = bytes_held();
+    ck_assert_uint_gt(all, 3 + 3 + 5 + 3 * 80); /* with headers */
+    rmq_ack(&a, 0);
+    rmq_nack(&a, 1, 0);
+    rmq_take(&a, 4);
+    ck_assert_uint_eq(bytes_held(), all);
+    rmq_ack(&a, 3);
+    ck_assert_uint_eq(bytes_held(), all);
+    ck_body(last, "three");
+    ck_assert_str_eq(xonce_message_property(last, "UNIQ_KEY"), "U3");
+    rmq_ack(&a, 2);
+    ck_assert_uint_eq(bytes_held(), 0);
+    WAIT(mq_committed(m, 0, "G", "T", 0) == 3);
+}
+END_TEST
+
 START_TEST(ordered_stays_here)
 {
     mq_topic(m, 0, "T", 1);
@@ -440,6 +480,7 @@ int main(void)
     tcase_add_test(t, send_back_that_fails);
     tcase_add_test(t, send_back_unanswered);
     tcase_add_test(t, put_off_stays_here);
+    tcase_add_test(t, one_message_keeps_the_answer);
     tcase_add_test(t, ordered_stays_here);
     tcase_add_test(t, dead_letters);
     tcase_add_test(t, siblings_of_a_batch);

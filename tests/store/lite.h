@@ -98,7 +98,6 @@ static inline int64_t number(const char *sql)
     "ctime BIGINT NOT NULL, queue_id INT NOT NULL, \"offset\" BIGINT NOT NULL, broker_name TEXT NOT NULL, id INTEGER " \
     "PRIMARY KEY, "                                                                                                    \
     "store_time BIGINT, log_offset BIGINT, digest CHAR(32), CONSTRAINT message_id_unique_key UNIQUE (message_id));"    \
-    "CREATE INDEX transaction_record_ctime_key ON transaction_record (ctime);"                                         \
     "CREATE TABLE t (a);"
 
 static inline xo_claim row(const char *key)

@@ -24,8 +24,8 @@ static MYSQL *judge;
     "CREATE TABLE transaction_record (consumer_group VARCHAR(128) NOT NULL DEFAULT '', message_id VARBINARY(255) NOT NULL DEFAULT '', "       \
     "topic_name VARCHAR(255) NOT NULL DEFAULT '', ctime BIGINT NOT NULL, queue_id INT NOT NULL, `offset` BIGINT NOT NULL, "                   \
     "broker_name VARCHAR(255) NOT NULL DEFAULT '', id BIGINT NOT NULL AUTO_INCREMENT, store_time BIGINT NULL, log_offset BIGINT NULL, "       \
-    "digest CHAR(32) CHARACTER SET ascii COLLATE ascii_bin NULL, PRIMARY KEY (id), UNIQUE KEY message_id_unique_key (message_id), "           \
-    "KEY ctime_key (ctime)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
+    "digest CHAR(32) CHARACTER SET ascii COLLATE ascii_bin NULL, PRIMARY KEY (id), UNIQUE KEY message_id_unique_key (message_id)) "           \
+    "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
 #define VENDOR_TABLE(key)                                                                                                                     \
     "CREATE TABLE transaction_record (consumer_group VARCHAR(128) NOT NULL DEFAULT '', message_id " key " NOT NULL DEFAULT '', "              \
     "topic_name VARCHAR(255) NOT NULL DEFAULT '', ctime BIGINT(20) NOT NULL, queue_id INT(11) NOT NULL, `offset` BIGINT(20) NOT NULL, "       \

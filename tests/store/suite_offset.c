@@ -8,7 +8,7 @@
 
 enum { MAX = 16 };
 
-static int calls;
+static int calls, at_once;     /* at_once: by the batch handler */
 static const char *bad;        /* the message that its handler does not like */
 static xonce_verdict verdict;
 
@@ -19,9 +19,28 @@ static xonce_verdict handle(xonce_tx *tx, const xonce_message *m, void *arg)
     return v == XONCE_DONE && bad && strcmp(bad, xonce_message_id(m)) == 0 ? verdict : v;
 }
 
+/* All at once; the bad one is rejected, put off, or its statement fails: one that the first half of a batch does not have. */
+static xonce_verdict handle_all(xonce_tx *tx, xonce_batch *b, void *arg)
+{
+    calls++;
+    for (size_t i = 0; i < xonce_batch_count(b); i++) {
+        const xonce_message *m = xonce_batch_at(b, i);
+        int is_bad = bad && strcmp(bad, xonce_message_id(m)) == 0;
+        if (is_bad && verdict == XONCE_REJECT)
+            xonce_batch_reject(b, i, "not wanted");
+        else if (is_bad && verdict == XONCE_RETRY)
+            xonce_batch_retry(b, i, "later");
+        else if (is_bad)
+            xonce_exec(tx, "INSERT INTO orders (id) VALUES ($1)", xonce_null());
+        else if (book(tx, m, arg) != XONCE_DONE)
+            return XONCE_RETRY;
+    }
+    return XONCE_DONE;
+}
+
 static xonce_store *start(void)
 {
-    calls = 0;
+    calls = at_once = 0;
     bad = NULL;
     return open_store("GID_a");
 }
@@ -82,7 +101,7 @@ static batch of(const xo_range *r, int64_t first, int64_t end)
 
 static void run(xonce_store *s, batch *b)
 {
-    xo_spec spec = {.one = handle, .ordered = 1};
+    xo_spec spec = {.one = at_once ? NULL : handle, .many = at_once ? handle_all : NULL, .ordered = 1};
     for (size_t i = 0; i < b->n; i++)
         b->items[i] = (xo_item){.m = b->m[i]};
     ck_assert_msg(xo_run(s, b->items, b->n, &spec) == XONCE_OK, "%s", xonce_error_last()->text);
@@ -249,6 +268,61 @@ START_TEST(behind_a_failing_one_nothing_is_settled)
     ck_assert_int_eq(next(), 5);
     ck_assert_int_eq(orders(), 4);
     ck_assert_int_eq(records(), 0);
+    xonce_store_close(s);
+}
+END_TEST
+
+START_TEST(a_batch_handler)
+{
+    xonce_store *s = start();
+    xo_range r = taken(s, 0);
+    at_once = 1;
+    ck_assert_str_eq(went(s, &r, 0, 5), "FFFFF");
+    ck_assert_int_eq(calls, 1);
+    ck_assert_int_eq(next(), 5);
+    bad = "m7";
+    verdict = XONCE_RETRY;
+    ck_assert_str_eq(went(s, &r, 5, 10), "FF---");
+    ck_assert_int_eq(next(), 7);
+    ck_assert_int_eq(orders(), 7);
+    verdict = XONCE_DONE; /* and one whose statement fails, which is found by halves */
+    ck_assert_str_eq(went(s, &r, 7, 10), "---");
+    bad = "m9";
+    ck_assert_str_eq(went(s, &r, 7, 12), "FF---");
+    ck_assert_int_eq(next(), 9);
+    verdict = XONCE_REJECT;
+    ck_assert_int_eq(rejected(), 0);
+    ck_assert_str_eq(went(s, &r, 9, 12), "R--");
+    ck_assert_int_eq(next(), 10);
+    ck_assert_int_eq(rejected(), 1);
+    bad = "m11";
+    ck_assert_str_eq(went(s, &r, 10, 13), "FR-");
+    ck_assert_int_eq(next(), 12);
+    ck_assert_str_eq(went(s, &r, 12, 13), "F");
+    ck_assert_int_eq(rejected(), 2);
+    ck_assert_int_eq(orders(), 11);
+    ck_assert_int_eq(records(), 0);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* Whatever its statements fail with is not the messages' fault: its successor has written the same. */
+START_TEST(who_was_taken_over_is_fenced_not_failed)
+{
+    xonce_store *s = start(), *other = open_store("GID_a");
+    sql("CREATE UNIQUE INDEX one_order ON orders (id)");
+    xo_range old = taken(s, 0), mine = taken(other, 0);
+    ck_assert_str_eq(went(other, &mine, 0, 3), "FFF");
+    ck_assert_str_eq(went(s, &old, 0, 3), "xxx");
+    ck_assert_str_eq(went(s, &old, 2, 3), "x");
+    at_once = 1;
+    ck_assert_str_eq(went(s, &old, 0, 3), "xxx");
+    at_once = 0;
+    sql("INSERT INTO orders (id) VALUES ('m4')"); /* and where it is, that holds it up as ever */
+    ck_assert_str_eq(went(other, &mine, 3, 6), "F--");
+    ck_assert_int_eq(next(), 4);
+    ck_assert_int_eq(rejected(), 0);
+    xonce_store_close(other);
     xonce_store_close(s);
 }
 END_TEST
@@ -495,6 +569,8 @@ Suite *suite_offset(void)
     tcase_add_test(t, who_was_taken_over_writes_nothing);
     tcase_add_test(t, only_one_takes_it);
     tcase_add_test(t, behind_a_failing_one_nothing_is_settled);
+    tcase_add_test(t, a_batch_handler);
+    tcase_add_test(t, who_was_taken_over_is_fenced_not_failed);
     tcase_add_test(t, a_failing_one_is_rejected_in_the_end);
     tcase_add_test(t, refused_by_the_source);
     tcase_add_loop_test(t, broken_off_anywhere, 0, (int)(sizeof breaks / sizeof *breaks));

@@ -183,6 +183,14 @@ START_TEST(claims_and_duplicates)
                 "WHERE message_id = 'c#g'",
                 "g,c#g,other,3,7,b,5,null,0123456789ABCDEF0123456789ABCDEF");
     ck_assert(llabs(number("SELECT ctime FROM transaction_record WHERE message_id = 'c#g'") - wall) < 60000);
+    int64_t first = number("SELECT ctime FROM transaction_record WHERE message_id = 'c#g'");
+    xo_pause_ms(20); /* the statement is prepared once, its time is of each run */
+    begin(c);
+    xo_claim later[] = {row("l1#g"), row("l2#g"), row("l3#g"), row("l4#g")};
+    ck_assert_msg(d->claim(c, "g", later, 4, &now) == XONCE_OK, "%s", xonce_error_last()->text);
+    ck_assert_int_ge(number("SELECT " XO_MY_NOW) + 1, now);
+    committed(c);
+    ck_assert_int_ge(number("SELECT ctime FROM transaction_record WHERE message_id = 'l4#g'"), first + 20);
     begin(c); /* all are there, and the time comes nevertheless */
     now = 0;
     ck_assert_msg(d->claim(c, "g", r, 4, &now) == XONCE_OK, "%s", xonce_error_last()->text);
@@ -191,6 +199,109 @@ START_TEST(claims_and_duplicates)
     ck_assert_int_eq(d->read_back(c, "h", &r[0], 1), XONCE_OK);
     ck_assert_int_eq(r[0].found, 0);
     d->rollback(c);
+    d->close(c);
+}
+END_TEST
+
+typedef struct {
+    int rows;
+    int64_t count;
+    char text[600];
+} answer;
+
+static int on_answer(const xonce_row *r, void *arg)
+{
+    answer *a = arg;
+    a->rows++;
+    a->count = xonce_row_int(r, 0);
+    snprintf(a->text, sizeof a->text, "%s", xonce_row_text(r, 1));
+    return 0;
+}
+
+/* A question goes along with a claim where the server takes both at once; it sees what the claim did. */
+START_TEST(a_question_along_with_a_claim)
+{
+    use_dialect(dialects[_i]);
+    xo_conn *c = open_db(1000);
+    xo_sql *sql = NULL;
+    answer a = {0};
+    char text[500];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    ck_assert_int_eq(xo_sql_make(&sql, XO_DIALECT_MYSQL, "SELECT COUNT(*), $1 FROM transaction_record WHERE message_id LIKE $2"), XONCE_OK);
+    xonce_value v[] = {xonce_text(text), xonce_text("%#g")};
+    for (int round = 0; round < 3; round++) {
+        xo_ask ask = {.sql = sql, .v = v, .fn = on_answer, .arg = &a};
+        xo_claim r[] = {row("a#g"), row("b#g"), row("c#g")};
+        r[0].key = round == 1 ? "d#g" : "a#g";
+        begin(c);
+        c->ask = &ask;
+        ck_assert_msg(d->claim(c, "g", r, 3, NULL) == XONCE_OK, "%s", xonce_error_last()->text);
+        c->ask = NULL;
+        ck_assert_int_eq(ask.done, _i == 0);
+        ck_assert(r[0].fresh == (round < 2) && r[1].fresh == (round == 0) && r[2].fresh == (round == 0));
+        ck_assert_int_eq(d->read_back(c, "g", r, 3), XONCE_OK);
+        ck_assert_int_eq(r[1].found, round > 0);
+        committed(c);
+        ck_assert_int_eq(a.rows, _i == 0 ? round + 1 : 0);
+        ck_assert_int_eq(a.count, _i > 0 ? 0 : round ? 4 : 3);
+        ck_assert(_i > 0 || strcmp(a.text, text) == 0);
+    }
+    xo_sql_free(sql);
+    ck_assert_int_eq(xo_sql_make(&sql, XO_DIALECT_MYSQL, "SELECT 1 FROM no_such_table WHERE 1 = $1 OR 2 = $2"), XONCE_OK);
+    xo_ask lost = {.sql = sql, .v = v, .fn = on_answer, .arg = &a};
+    xo_claim r[] = {row("e#g"), row("f#g")};
+    begin(c);
+    c->ask = &lost;
+    xonce_status st = d->claim(c, "g", r, 2, NULL);
+    c->ask = NULL;
+    ck_assert(lost.done == 0 && (_i == 0) == (st != XONCE_OK));
+    d->rollback(c);
+    begin(c); /* and the connection is of use still */
+    ck_assert_int_eq(claim(c, "g", "e#g"), 1);
+    committed(c);
+    xo_sql_free(sql);
+    d->close(c);
+}
+END_TEST
+
+/* Fences that go with the COMMIT: which one failed is told, and nothing is committed then. */
+START_TEST(fences_with_the_commit)
+{
+    use_dialect(dialects[_i]);
+    raw("CREATE TABLE IF NOT EXISTS fence (id INT PRIMARY KEY, n INT)");
+    raw("TRUNCATE fence");
+    raw("INSERT INTO fence VALUES (1, 0), (2, 0), (3, 0)");
+    xo_conn *c = open_db(1000);
+    xo_sql *move = NULL, *insert = NULL;
+    ck_assert_int_eq(xo_sql_make(&move, XO_DIALECT_MYSQL, "UPDATE fence SET n = n + $2 WHERE id = $1"), XONCE_OK);
+    ck_assert_int_eq(xo_sql_make(&insert, XO_DIALECT_MYSQL, "INSERT INTO fence (id, n) VALUES ($1, 7)"), XONCE_OK);
+    static const struct {
+        int fence[3], insert, failed;
+        xonce_status st;
+    } cases[] = {{{1, 2, 3}, 10, 4, XONCE_OK}, {{1, 9, 3}, 11, 1, XONCE_E_FENCED}, {{1, 2, 9}, 12, 2, XONCE_E_FENCED}, {{9, 2, 3}, 10, 0, XONCE_E_FENCED}, {{1, 2, 3}, 10, 3, XONCE_E_SQL}, {{3, 2, 1}, 13, 4, XONCE_OK}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        xonce_value v[3][2], row[] = {xonce_int(cases[i].insert)};
+        xo_stmt s[4];
+        size_t failed = 99;
+        for (size_t k = 0; k < 3; k++) {
+            v[k][0] = xonce_int(cases[i].fence[k]);
+            v[k][1] = xonce_int(1);
+            s[k] = (xo_stmt){.sql = move, .v = v[k], .fence = 1};
+        }
+        s[3] = (xo_stmt){.sql = insert, .v = row};
+        begin(c);
+        xonce_status st = d->commit(c, s, 4, &failed);
+        ck_assert_msg(st == cases[i].st && failed == (size_t)cases[i].failed, "case %zu: %d, statement %zu: %s", i, st, failed, xonce_error_last()->text);
+        if (st != XONCE_OK)
+            d->rollback(c);
+    }
+    ck_assert_int_eq(number("SELECT SUM(n) FROM fence WHERE id < 4"), 6);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM fence"), 5);
+    ck_assert_int_eq(((xo_my *)c)->compound, _i == 0);
+    raw("DROP TABLE fence");
+    xo_sql_free(move);
+    xo_sql_free(insert);
     d->close(c);
 }
 END_TEST
@@ -525,7 +636,7 @@ int main(void)
 {
     const test_entry tests[] = {
         {bad_uris, 0}, {refused_connections_say_why, 0}, {silent_servers_time_out, 0}, {settings_of_the_session, 0}, {passwords_from_file_and_environment, 0}, {read_only_is_said, 0},
-        {claims_and_duplicates, 1}, {many_claims_at_once, 1}, {vendor_table, 1}, {refused_by_another_key, 1}, {what_ignore_would_hide, 1}, {folding_key_is_no_duplicate, 1},
+        {claims_and_duplicates, 1}, {a_question_along_with_a_claim, 1}, {fences_with_the_commit, 1}, {many_claims_at_once, 1}, {vendor_table, 1}, {refused_by_another_key, 1}, {what_ignore_would_hide, 1}, {folding_key_is_no_duplicate, 1},
         {second_copy_waits, 1}, {waiting_is_bounded, 1}, {joining, 1}, {joining_an_old_snapshot, 1}, {joined_sessions_keep_their_settings, 0},
     };
     return run_suite("dialect mysql", tests, sizeof tests / sizeof *tests);

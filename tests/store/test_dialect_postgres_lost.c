@@ -527,7 +527,8 @@ START_TEST(check_finds_and_mends)
          "message_id_unique_key_1; CREATE UNIQUE INDEX part ON transaction_record (message_id) WHERE queue_id > 0",
          "partial", 3, 1);
     flaw("CREATE UNIQUE INDEX strange ON transaction_record (topic_name, \"offset\")", "not about the id", 1, 1);
-    flaw("DROP INDEX transaction_record_ctime_key", "no key on ctime", 1, 1);
+    flaw("ALTER TABLE transaction_record DROP CONSTRAINT transaction_record_pkey", "no key on id", 1, 1);
+    flaw("CREATE INDEX ctime_key ON transaction_record (ctime)", "ctime_key of public.transaction_record begins with ctime", 0, 1);
     flaw("CREATE INDEX load_key ON transaction_record (queue_id, broker_name, topic_name, ctime)", "10 to 40 %", 0, 1);
     flaw("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER "
          "swallow BEFORE INSERT ON transaction_record FOR EACH ROW EXECUTE FUNCTION nothing()",

@@ -154,6 +154,67 @@ START_TEST(claims_and_duplicates)
 }
 END_TEST
 
+/* n claims with the ids from first on, sorted. A second time those that are there already are the refused ones. */
+static void claim_many(xo_conn *c, int first, int n, const char *fresh)
+{
+    static char key[64][24];
+    xo_claim rows[64];
+    for (int i = 0; i < n; i++) {
+        snprintf(key[i], sizeof key[i], "k%03d#g", first + i);
+        rows[i] = row(key[i]);
+        rows[i].offset = first + i;
+    }
+    begin(c);
+    ck_assert_msg(d->claim(c, "g", rows, (size_t)n, NULL) == XONCE_OK, "%s", xonce_error_last()->text);
+    for (int i = 0; i < n; i++)
+        ck_assert_msg(rows[i].fresh == (fresh[i] == 'F'), "row %d of %s", i, fresh);
+    ck_assert_int_eq(commit(c), XONCE_OK);
+}
+
+/* Many rows go by one statement: which of them were refused is told all the same, whichever kind of table it is. */
+START_TEST(many_claims)
+{
+    static const char *const tables[] = {
+        OUR_TABLE,
+        "CREATE TABLE transaction_record (consumer_group TEXT, message_id TEXT UNIQUE, topic_name TEXT, ctime BIGINT, queue_id INT, \"offset\" BIGINT, broker_name TEXT, id INTEGER PRIMARY KEY);"
+        "CREATE TABLE t (a)",
+        "CREATE TABLE transaction_record (consumer_group TEXT, message_id TEXT PRIMARY KEY, topic_name TEXT, ctime BIGINT, queue_id INT, \"offset\" BIGINT, broker_name TEXT) WITHOUT ROWID;"
+        "CREATE TABLE t (a)",
+        OUR_TABLE "INSERT INTO transaction_record VALUES ('g', 'last', 't', 1, 0, 0, '', 9223372036854775807, NULL, NULL, NULL);",
+        OUR_TABLE "CREATE TRIGGER tr AFTER INSERT ON transaction_record BEGIN INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); END;",
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        raw("DROP TABLE IF EXISTS transaction_record; DROP TABLE IF EXISTS t");
+        raw(tables[i]);
+        int64_t before = number("SELECT count(*) FROM transaction_record");
+        xo_conn *c = open_db(100);
+        claim_many(c, 0, 20, "FFFFFFFFFFFFFFFFFFFF");
+        claim_many(c, 12, 20, "........FFFFFFFFFFFF");
+        claim_many(c, 30, 24, "..FFFFFFFFFFFFFFFFFFFFFF");
+        raw("DELETE FROM transaction_record WHERE message_id IN ('k007#g', 'k009#g', 'k053#g')");
+        claim_many(c, 0, 40, ".......F.F..............................");
+        claim_many(c, 50, 9, "...FFFFFF");
+        ck_assert_int_eq(number("SELECT count(*) FROM transaction_record"), before + 59);
+        ck_assert_int_eq(number("SELECT count(*) FROM transaction_record WHERE message_id = 'k' || substr('000' || \"offset\", -3) || '#g' AND queue_id = 3 AND topic_name = 'orders'"), 59);
+        d->close(c);
+    }
+}
+END_TEST
+
+START_TEST(many_claims_under_a_folding_key)
+{
+    raw("CREATE TABLE transaction_record (consumer_group TEXT, message_id TEXT COLLATE NOCASE UNIQUE, topic_name TEXT, ctime BIGINT, queue_id INT, \"offset\" BIGINT, broker_name TEXT, id INTEGER PRIMARY KEY)");
+    xo_conn *c = open_db(100);
+    xo_claim rows[] = {row("A"), row("B"), row("C"), row("a"), row("d"), row("e"), row("f"), row("g")};
+    begin(c);
+    ck_assert_int_eq(d->claim(c, "g", rows, 8, NULL), XONCE_OK);
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(rows[i].fresh, i != 3);
+    d->rollback(c);
+    d->close(c);
+}
+END_TEST
+
 START_TEST(vendor_table)
 {
     raw("CREATE TABLE Transaction_Record (consumer_group TEXT, message_id VARCHAR(255) UNIQUE, topic_name TEXT, ctime "
@@ -671,6 +732,8 @@ int main(void)
         read_only,
         database_time,
         claims_and_duplicates,
+        many_claims,
+        many_claims_under_a_folding_key,
         vendor_table,
         folding_key_is_no_duplicate,
         trigger_that_swallows_or_fails,

@@ -490,6 +490,53 @@ START_TEST(batches_and_bounds)
 }
 END_TEST
 
+/* Pruning goes by id: what came in late, from a restored table or under a wrong clock holds nothing up for ever. */
+START_TEST(in_whatever_order_they_came)
+{
+    start_with_tables(_i);
+    int64_t now = xo_now_ms(), old = now - 30 * DAY;
+    records("g", old, 0, 10);
+    records("g", now, 0, 900);
+    records("g", now + 400 * DAY, 0, 1500); /* a clock ran ahead */
+    records("g", old + HOUR, 0, 10);
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    expect_pruned(4 * DAY, 10, 10);
+    expect_pruned(4 * DAY, 3, 3); /* small steps see past them too */
+    expect_pruned(4 * DAY, 0, 7);
+    records("g", now + 1, 0, 1200); /* restored in the wrong order */
+    records("g", old, 0, 5);
+    expect_pruned(4 * DAY, 0, 0);
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    expect_pruned(4 * DAY, 0, 0);
+    sql("UPDATE transaction_record SET ctime = ctime - 864000000 WHERE ctime < 9000000000000 AND message_id LIKE '%#g'"); /* ten days later */
+    expect_pruned(4 * DAY, 0, 2105);
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 1500);
+    finish();
+}
+END_TEST
+
+START_TEST(the_printed_statement_deletes_the_same)
+{
+    start_with_tables(_i);
+    xo_buf text = {0};
+    int64_t now = xo_now_ms();
+    records("g", now - 30 * DAY, 1, 30);
+    records("h", now - 30 * DAY, 1, 7);
+    records("g", now, 0, 3);
+    ck_assert_int_eq(xo_prune_sql(s, 4 * DAY, 20, &text), XONCE_OK);
+    sql(text.p); /* nobody has been seen caught up */
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), 40);
+    ck_assert_int_eq(xonce_store_caught_up(s), XONCE_OK);
+    for (int left = 20; left >= 10; left -= 10) {
+        sql(text.p);
+        ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record"), left);
+    }
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM transaction_record WHERE consumer_group = 'h'"), 7);
+    xo_buf_free(&text);
+    finish();
+}
+END_TEST
+
 START_TEST(one_pruner_a_database)
 {
     int64_t n = -1;
@@ -642,6 +689,8 @@ int main(void)
         nothing_goes_without_a_fresh_watermark,
         age_counts_from_the_watermark,
         batches_and_bounds,
+        in_whatever_order_they_came,
+        the_printed_statement_deletes_the_same,
         one_pruner_a_database,
         prune_gives_way,
         one_connection_for_all,

@@ -239,6 +239,21 @@ START_TEST(digests)
     ck_assert_int_eq(xo_hmac_sha1("key", 3, "The quick brown fox jumps over the lazy dog", 43, out), 0);
     xo_hex(hex, out, 20, 0);
     ck_assert_str_eq(hex, "de7c9b85b8b78aa6bc8a7a36f70a90701c9db4d9");
+    const xo_part parts[] = {{"The quick brown fox", 19}, {NULL, 0}, {" jumps over the lazy ", 21}, {"dog", 3}};
+    ck_assert_int_eq(xo_hmac_sha1_parts("key", 3, parts, 4, out), 0);
+    xo_hex(hex, out, 20, 0);
+    ck_assert_str_eq(hex, "de7c9b85b8b78aa6bc8a7a36f70a90701c9db4d9");
+    ck_assert_int_eq(xo_hmac_sha1("", 0, "", 0, out), 0);
+    xo_hex(hex, out, 20, 0);
+    ck_assert_str_eq(hex, "fbdb1d1b18aa6c08324b7d64b71fb76370690e1d");
+    unsigned char key[80]; /* RFC 2202, cases 6 and 7 */
+    memset(key, 0xaa, sizeof key);
+    ck_assert_int_eq(xo_hmac_sha1(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54, out), 0);
+    xo_hex(hex, out, 20, 0);
+    ck_assert_str_eq(hex, "aa4ae5e15272d00e95705637ce8a3b55ed402112");
+    ck_assert_int_eq(xo_hmac_sha1(key, sizeof key, "Test Using Larger Than Block-Size Key and Larger Than One Block-Size Data", 73, out), 0);
+    xo_hex(hex, out, 20, 0);
+    ck_assert_str_eq(hex, "e8e99d0f45237d786d6bbaa7965c7808bbff1a91");
     ck_assert(xo_equal_secret("abc", "abc"));
     ck_assert(!xo_equal_secret("abc", "abd"));
     ck_assert(!xo_equal_secret("abc", "abcd"));

@@ -65,7 +65,7 @@ END_TEST
 
 START_TEST(defaults_hold_without_a_configuration)
 {
-    ck_assert_int_eq(xo_config_int(NULL, "workers"), 4);
+    ck_assert_int_eq(xo_config_int(NULL, "workers"), 20);
     ck_assert_int_eq(xo_config_int(NULL, "prune.keep"), INT64_C(4) * 86400000);
     ck_assert_int_eq(xo_config_int(NULL, "buffer.size"), INT64_C(512) << 20);
     ck_assert_int_eq(xo_config_int(NULL, "sql.errors"), 0);
@@ -186,7 +186,7 @@ START_TEST(copies_are_deep)
     ck_assert_str_eq(xo_config_text(copy, "instance"), "one");
     xonce_config_free(copy);
     ck_assert_int_eq(xo_config_copy(&copy, NULL), XONCE_OK);
-    ck_assert_int_eq(xo_config_int(copy, "workers"), 4);
+    ck_assert_int_eq(xo_config_int(copy, "workers"), 20);
     xonce_config_free(copy);
     xonce_config_free(NULL);
 }

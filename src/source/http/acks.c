@@ -92,6 +92,8 @@ static xonce_status begin(xo_http_source *s, xo_http_sub *sub, xo_http_ack *a)
 {
     const char *handles[XO_ACK_MAX];
     size_t n = 0;
+    if (!a->call.easy && xo_http_call_init(&a->call))
+        return XONCE_E_NOMEM;
     for (const xonce_message *m = a->list.first; m; m = m->next)
         handles[n++] = m->handle;
     xo_buf_reset(&a->call.request);

@@ -4,9 +4,10 @@
 #define XO_SOURCE_HTTP_H
 #include "proto/httpclient.h"
 #include "source/source.h"
+#include <poll.h>
 #include <pthread.h>
 
-enum { XO_ACK_MAX = 16, XO_ACK_SLOTS = 8 };
+enum { XO_ACK_MAX = 16, XO_ACK_SLOTS = 32, XO_POLLS_LEAST = 2 };
 typedef struct xo_http_sub xo_http_sub;
 
 typedef struct { /* a message list by ->next */
@@ -18,9 +19,8 @@ typedef struct { /* one long poll; the I/O thread's */
     xo_http_call call;
     xo_http_sub *sub;
     int running;
-    size_t asked;             /* messages it may bring */
-    int64_t started, next_at; /* monotonic; not to be started before next_at */
-    int failures, quick;      /* in a row: failed; came back empty long before its time */
+    size_t asked;    /* messages it may bring */
+    int64_t started; /* monotonic */
 } xo_http_poll;
 
 typedef struct { /* one acknowledging request; the I/O thread's */
@@ -34,7 +34,11 @@ struct xo_http_sub {
     char *topic, *what; /* what: "consuming TOPIC as GROUP", for errors */
     char *poll_target, *ack_target;
     int ordered;
+    /* the I/O thread's */
     xo_http_poll *polls;
+    int running, target; /* polls in flight; how many there should be: more while they come back full, fewer while empty */
+    int64_t next_at;     /* monotonic; no poll is started before */
+    int failures, quick; /* in a row: failed; came back empty long before their time */
     /* under the lock */
     xo_http_list acks; /* settled, not sent */
     int64_t acks_due, acks_not_before;
@@ -46,15 +50,19 @@ typedef struct {
     xonce_source base;
     xo_http_endpoint endpoint;
     /* configuration */
-    int polls, batch;
+    int polls, batch; /* polls: the most of a subscription */
     int64_t wait_s, linger_ms, timeout_ms;
     size_t max_messages, max_bytes;
     xo_http_sub **subs;
     size_t nsubs, cap_subs;
     /* the I/O thread's */
     CURLM *multi;
+    struct pollfd *fds; /* [0] is the pipe's, the others are curl's */
+    size_t nfds, cap_fds;
+    int64_t curl_at; /* monotonic: when curl has a timer; -1: it has none */
+    int wake[2];     /* a pipe; -1: not open */
     pthread_t thread;
-    int started;
+    int started, slots; /* slots: the polls that a subscription has memory for */
     xo_http_ack acks[XO_ACK_SLOTS];
     size_t asked; /* by all running polls */
     size_t turn;  /* whose polls start first */
@@ -95,6 +103,8 @@ void xo_http_list_free(xo_http_list *l);
 
 /* loop.c */
 void *xo_http_loop(void *source);
+xonce_status xo_http_loop_open(xo_http_source *s); /* what the thread needs, and what wakes it */
+void xo_http_loop_close(xo_http_source *s);        /* after the thread; fine when it was not opened */
 /* Under the lock: 1 when the I/O thread must be woken, by xo_http_wake() after the lock is given back. */
 int xo_http_poke(xo_http_source *s);
 void xo_http_wake(xo_http_source *s);

@@ -27,6 +27,8 @@ static size_t room(xo_http_source *s)
 static xonce_status begin(xo_http_source *s, xo_http_poll *p, size_t want, int64_t now)
 {
     xo_buf *target = &p->call.request; /* a GET has no body */
+    if (!p->call.easy && xo_http_call_init(&p->call))
+        return XONCE_E_NOMEM;
     xo_buf_reset(target);
     xo_buf_printf(target, "%s&numOfMessages=%zu", p->sub->poll_target, want);
     if (s->wait_s > 0)
@@ -39,17 +41,34 @@ static xonce_status begin(xo_http_source *s, xo_http_poll *p, size_t want, int64
     if (st)
         return st;
     p->running = 1;
+    p->sub->running++;
     p->asked = want;
     p->started = now;
     s->asked += want;
     return XONCE_OK;
 }
 
+/* Of several that end together only the first counts. */
+static void pause_polls(xo_http_sub *sub, int64_t now, int64_t pause, int *count)
+{
+    if (now < sub->next_at)
+        return;
+    sub->next_at = now + pause;
+    if (*count < 30)
+        ++*count;
+}
+
+/* With two, one waits at the endpoint while the other's messages are on their way. */
+static void want_fewer(const xo_http_source *s, xo_http_sub *sub, int by)
+{
+    int least = s->polls < XO_POLLS_LEAST ? s->polls : XO_POLLS_LEAST;
+    sub->target = sub->target - by < least ? least : sub->target - by;
+}
+
 static void failed(xo_http_source *s, xo_http_poll *p)
 {
-    p->next_at = xo_mono_ms() + xo_http_backoff(p->failures);
-    if (p->failures < 30)
-        p->failures++;
+    pause_polls(p->sub, xo_mono_ms(), xo_http_backoff(p->sub->failures), &p->sub->failures);
+    want_fewer(s, p->sub, p->sub->target / 2);
     xo_http_report(s);
 }
 
@@ -59,12 +78,13 @@ void xo_http_start_polls(xo_http_source *s, int64_t now, int64_t *next)
     for (size_t i = 0; i < n; i++) {
         /* subscription by subscription, so that one with a full queue leaves room to the others */
         size_t k = (s->turn + i) % n;
-        xo_http_poll *p = &s->subs[k % s->nsubs]->polls[k / s->nsubs];
-        if (p->running)
+        xo_http_sub *sub = s->subs[k % s->nsubs];
+        xo_http_poll *p = &sub->polls[k / s->nsubs];
+        if (p->running || sub->running >= sub->target)
             continue;
-        if (p->next_at > now) {
-            if (p->next_at < *next)
-                *next = p->next_at;
+        if (sub->next_at > now) {
+            if (sub->next_at < *next)
+                *next = sub->next_at;
             continue;
         }
         size_t want = room(s);
@@ -72,8 +92,8 @@ void xo_http_start_polls(xo_http_source *s, int64_t now, int64_t *next)
             break;
         if (begin(s, p, want, now)) {
             failed(s, p);
-            if (p->next_at < *next)
-                *next = p->next_at;
+            if (sub->next_at < *next)
+                *next = sub->next_at;
         }
     }
     s->turn = n ? (s->turn + 1) % n : 0;
@@ -82,6 +102,7 @@ void xo_http_start_polls(xo_http_source *s, int64_t now, int64_t *next)
 static void ended(xo_http_source *s, xo_http_poll *p)
 {
     p->running = 0;
+    p->sub->running--;
     s->asked -= p->asked;
     p->asked = 0;
 }
@@ -89,7 +110,7 @@ static void ended(xo_http_source *s, xo_http_poll *p)
 void xo_http_cancel_polls(xo_http_source *s)
 {
     for (size_t i = 0; i < s->nsubs; i++)
-        for (int j = 0; j < s->polls; j++) {
+        for (int j = 0; j < s->slots; j++) {
             xo_http_poll *p = &s->subs[i]->polls[j];
             if (!p->running)
                 continue;
@@ -103,18 +124,25 @@ void xo_http_cancel_polls(xo_http_source *s)
 static void came_empty(xo_http_source *s, xo_http_poll *p)
 {
     int64_t now = xo_mono_ms();
+    xo_http_sub *sub = p->sub;
     if (now - p->started < s->wait_s * 500 || !s->wait_s) {
-        int64_t pause = (int64_t)10 << (p->quick < 7 ? p->quick : 7);
-        p->next_at = now + (pause > 1000 ? 1000 : pause);
-        p->quick++;
-        if (p->quick > 30)
-            p->quick = 30;
+        int64_t pause = (int64_t)10 << (sub->quick < 7 ? sub->quick : 7);
+        pause_polls(sub, now, pause > 1000 ? 1000 : pause, &sub->quick);
     } else {
-        p->quick = 0;
+        sub->quick = 0;
+        sub->next_at = 0;
     }
+    want_fewer(s, sub, 1);
     pthread_mutex_lock(&s->lock);
-    p->sub->empty_at = now;
+    sub->empty_at = now;
     pthread_mutex_unlock(&s->lock);
+}
+
+/* Under the lock. Not while acknowledgements lag behind: what they wait for is the same endpoint. */
+static void want_more(const xo_http_source *s, xo_http_sub *sub, size_t count)
+{
+    if (count >= (size_t)s->batch && sub->target < s->polls && s->unacked <= 4 * (size_t)sub->target * count)
+        sub->target++;
 }
 
 static void came(xo_http_source *s, xo_http_poll *p, xonce_message *list, size_t count)
@@ -131,8 +159,10 @@ static void came(xo_http_source *s, xo_http_poll *p, xonce_message *list, size_t
         xo_http_list_append(&l, m);
     }
     s->body_average = (s->body_average * 7 + bytes / count + 7) / 8;
-    p->quick = 0;
+    p->sub->quick = 0;
+    p->sub->next_at = 0;
     pthread_mutex_lock(&s->lock);
+    want_more(s, p->sub, count);
     if (s->stopping) {
         pthread_mutex_unlock(&s->lock);
         xo_http_list_free(&l);
@@ -177,7 +207,6 @@ void xo_http_poll_done(xo_http_source *s, xo_http_poll *p, CURLcode rc)
     pthread_mutex_lock(&s->lock);
     s->counts.polls++;
     pthread_mutex_unlock(&s->lock);
-    p->next_at = 0;
     xonce_status st = xo_http_finish(&p->call, rc);
     if (st)
         xo_error_context("%s", p->sub->what);
@@ -186,7 +215,7 @@ void xo_http_poll_done(xo_http_source *s, xo_http_poll *p, CURLcode rc)
     if (st) {
         failed(s, p);
     } else {
-        p->failures = 0;
+        p->sub->failures = 0;
         pthread_mutex_lock(&s->lock);
         s->counts.answers++;
         pthread_mutex_unlock(&s->lock);

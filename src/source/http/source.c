@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT_EVERY_MS = 1000, HANDOUTS_MAX = 280 /* the service gives a message out 288 times */ };
+enum { REPORT_EVERY_MS = 1000, FIRST_POLLS = 4, HANDOUTS_MAX = 280 /* the service gives a message out 288 times */ };
 
 /* ---- lists ---- */
 
@@ -35,10 +35,11 @@ void xo_http_list_free(xo_http_list *l)
 
 /* ---- subscriptions ---- */
 
-static void free_sub(xo_http_sub *sub, int polls)
+static void free_sub(xo_http_sub *sub, int slots)
 {
-    for (int i = 0; sub->polls && i < polls; i++)
-        xo_http_call_free(&sub->polls[i].call);
+    for (int i = 0; sub->polls && i < slots; i++)
+        if (sub->polls[i].call.easy)
+            xo_http_call_free(&sub->polls[i].call);
     xo_http_list_free(&sub->acks);
     free(sub->polls);
     free(sub->topic);
@@ -81,14 +82,12 @@ static xonce_status fill_sub(xo_http_source *s, xo_http_sub *sub, const char *gr
     if (st)
         return st;
     sub->topic = xo_strdup(topic);
-    sub->polls = xo_calloc((size_t)s->polls, sizeof *sub->polls);
+    sub->polls = xo_calloc((size_t)s->slots, sizeof *sub->polls);
     if (!sub->topic || !sub->polls)
         return xo_nomem();
-    for (int i = 0; !st && i < s->polls; i++) {
-        st = xo_http_call_init(&sub->polls[i].call);
+    for (int i = 0; i < s->slots; i++)
         sub->polls[i].sub = sub;
-    }
-    return st ? st : make_targets(s, sub, group, tags);
+    return make_targets(s, sub, group, tags);
 }
 
 static xonce_status subscribe(xonce_source *base, const char *group, const char *topic, const char *tags, int ordered)
@@ -111,7 +110,7 @@ static xonce_status subscribe(xonce_source *base, const char *group, const char 
     sub->empty_at = -1;
     xonce_status st = fill_sub(s, sub, group, topic, tags);
     if (st)
-        free_sub(sub, s->polls);
+        free_sub(sub, s->slots);
     else
         s->subs[s->nsubs++] = sub;
     return st;
@@ -131,6 +130,22 @@ static xonce_status start_thread(xo_http_source *s)
     return XONCE_OK;
 }
 
+/* Every poll in flight reserves what it may bring; each subscription must have room for one at least. */
+static void fit_polls(xo_http_source *s)
+{
+    size_t share = s->max_messages / s->nsubs;
+    if (share < (size_t)s->batch)
+        s->batch = share ? (int)share : 1;
+    share /= (size_t)s->batch;
+    if (share < (size_t)s->polls)
+        s->polls = share ? (int)share : 1;
+    int first = s->polls < FIRST_POLLS ? s->polls : FIRST_POLLS;
+    for (size_t i = 0; i < s->nsubs; i++)
+        s->subs[i]->target = first;
+    s->least_window = s->nsubs * (size_t)s->batch;
+    s->window = 2 * s->nsubs * (size_t)first * (size_t)s->batch;
+}
+
 static xonce_status start(xonce_source *base)
 {
     xo_http_source *s = (xo_http_source *)base;
@@ -138,23 +153,15 @@ static xonce_status start(xonce_source *base)
         return XONCE_OK;
     if (!s->nsubs)
         return xo_fail(XONCE_E_INVALID, "nothing is subscribed");
-    /* every poll in flight reserves what it may bring */
-    size_t polls = s->nsubs * (size_t)s->polls, share = s->max_messages / polls;
-    if (share < (size_t)s->batch)
-        s->batch = share ? (int)share : 1;
-    s->least_window = s->nsubs * (size_t)s->batch;
-    s->window = 2 * polls * (size_t)s->batch;
-    for (int i = 0; i < XO_ACK_SLOTS; i++) {
+    fit_polls(s);
+    for (int i = 0; i < XO_ACK_SLOTS; i++)
         xo_http_list_init(&s->acks[i].list);
-        xonce_status st = s->acks[i].call.easy ? XONCE_OK : xo_http_call_init(&s->acks[i].call);
-        if (st)
-            return st;
-    }
-    if (!s->multi && !(s->multi = curl_multi_init()))
-        return xo_nomem();
-    curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)(polls + XO_ACK_SLOTS));
+    xonce_status st = xo_http_loop_open(s);
+    if (st)
+        return st;
+    curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)(s->nsubs * (size_t)s->polls + XO_ACK_SLOTS));
     s->started = 1;
-    xonce_status st = start_thread(s);
+    st = start_thread(s);
     if (st)
         s->started = 0;
     return st;
@@ -212,13 +219,12 @@ static void close_source(xonce_source *base)
         pthread_join(s->thread, NULL);
     }
     for (size_t i = 0; i < s->nsubs; i++)
-        free_sub(s->subs[i], s->polls);
+        free_sub(s->subs[i], s->slots);
     free(s->subs);
     for (int i = 0; i < XO_ACK_SLOTS; i++)
         if (s->acks[i].call.easy)
             xo_http_call_free(&s->acks[i].call);
-    if (s->multi)
-        curl_multi_cleanup(s->multi);
+    xo_http_loop_close(s);
     xo_http_list_free(&s->buffer);
     pthread_cond_destroy(&s->ready);
     pthread_cond_destroy(&s->settled);
@@ -426,7 +432,8 @@ xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonc
     if (!s)
         return xo_nomem();
     s->base = (xonce_source){&ops, "http", INT64_C(24) * 3600 * 1000, HANDOUTS_MAX, counts};
-    s->polls = (int)xo_config_int(cfg, "http.polls");
+    s->wake[0] = s->wake[1] = -1;
+    s->polls = s->slots = (int)xo_config_int(cfg, "http.polls");
     s->batch = (int)xo_config_int(cfg, "http.batch");
     s->wait_s = xo_config_int(cfg, "http.wait") / 1000;
     int64_t idle = xo_config_int(cfg, "exit-when-idle");

@@ -138,6 +138,16 @@ static int add_gap(xo_rocketmq *s, xo_rmq_queue *q, int64_t end, findings *f)
     return q->sub && q->sub->filter.n ? xo_track_add(&q->track, end, -1, -1, 1, 0) : add_hole(s, q, end, f);
 }
 
+/* Only then is_known() has to look closer. */
+static int may_be_known(const xo_rmq_queue *q, int64_t offset)
+{
+    int may = q->track.skip_before;
+    for (size_t i = 0; i < q->nrows && !may; i++) {
+        may = xo_range_inside(&q->rows[i], offset);
+    }
+    return may;
+}
+
 /* What a member with another filter passed over while it had the queue is not known, although a younger row begins behind it. */
 static int is_known(const xo_rmq_queue *q, const xo_pulled *it)
 {
@@ -150,7 +160,7 @@ static int is_known(const xo_rmq_queue *q, const xo_pulled *it)
 /* Under the lock. 1: the message is to be handed over; 0: not; -1: no memory; STOP: neither it nor what follows is looked at. */
 static int add_item(xo_rocketmq *s, xo_rmq_queue *q, xo_pulled *it, findings *f)
 {
-    int known = it->m && is_known(q, it);
+    int known = it->m && may_be_known(q, it->offset) && is_known(q, it);
     int by_offset = xo_rmq_by_offset(q), opens = !known && !by_offset && xo_track_newer(&q->track, it->offset, it->store_time, it->log_offset);
     if (by_offset && it->m && !known && xo_offset_newer(q, it)) {
         q->reopen = it->offset;
@@ -255,7 +265,7 @@ static void conflict(const xo_pull *p, const char *stranger)
     }
 }
 
-static xonce_status found(xo_pull *p, const xo_command *a)
+static xonce_status found(xo_pull *p, xo_command *a)
 {
     xo_rocketmq *s = p->s;
     bounds b;
@@ -264,7 +274,7 @@ static xonce_status found(xo_pull *p, const xo_command *a)
     xo_unpacked u = {.s = s, .sub = p->sub, .topic = p->topic, .broker = p->broker, .mark = p->mark, .next = p->offset, .last_try = p->tries >= LAST_TRY};
     xonce_status st = read_bounds(p, a, &b);
     if (st == XONCE_OK) {
-        st = xo_unpack(&u, a->body, a->body_len);
+        st = xo_unpack(&u, a);
     }
     if (st == XONCE_OK && (b.next < u.next || b.next == p->offset)) {
         st = xo_fail(XONCE_E_PROTOCOL, "messages up to offset %" PRId64 " came with nextBeginOffset %" PRId64, u.next - 1, b.next);

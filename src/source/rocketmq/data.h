@@ -35,13 +35,16 @@ typedef struct {
     const char *topic, *broker;
     uint64_t mark;
     int64_t next;              /* the offset to be unpacked next: what stands before it is passed over */
+    xo_pack *pack;             /* of all its messages, with the answer's bytes */
+    char *packed_topic, *packed_broker;
     int last_try;              /* what fails its checksum is refused, not pulled again */
     xo_pulled *items;
     size_t n, cap;
     char stranger[128];        /* a tag whose hash is not in our filter came: members of the group disagree about it */
     int conflict;
 } xo_unpacked;
-xonce_status xo_unpack(xo_unpacked *u, const void *p, size_t n);
+/* Takes the frame out of the answer, in which it then stands still as long as u is not freed; what was read from it before stays readable so long. */
+xonce_status xo_unpack(xo_unpacked *u, xo_command *answer);
 void xo_unpacked_free(xo_unpacked *u); /* with the messages still in it */
 
 /* ---- start.c */

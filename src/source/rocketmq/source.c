@@ -37,20 +37,30 @@ xo_rmq_queue *xo_rmq_find(xo_rocketmq *s, uint64_t mark)
     return q;
 }
 
-void xo_rmq_count(xo_rocketmq *s, xo_rmq_queue *q, const xonce_message *m)
+/* Bytes that come into memory with m, the first of its pack that is counted, or go with the last. */
+static size_t weight(const xonce_message *m, int alone)
 {
-    q->held++;
-    q->bytes += m->body_len;
-    s->held++;
-    s->bytes += m->body_len;
+    size_t own = m->own_body || !m->pack ? m->body_len : 0;
+    return own + (m->pack && alone ? m->pack->size : 0);
 }
 
-void xo_rmq_release(xo_rocketmq *s, xonce_message *m, int settled)
+void xo_rmq_count(xo_rocketmq *s, xo_rmq_queue *q, const xonce_message *m)
+{
+    size_t bytes = weight(m, m->pack && m->pack->held++ == 0);
+    q->held++;
+    q->bytes += bytes;
+    s->held++;
+    s->bytes += bytes;
+}
+
+/* Under the lock. All of xo_rmq_release but freeing it, which takes longest. */
+static void uncount(xo_rocketmq *s, const xonce_message *m, int settled)
 {
     xo_rmq_queue *q = xo_rmq_find(s, m->mark);
+    size_t bytes = weight(m, m->pack && --m->pack->held == 0);
     if (q) {
         q->held--;
-        q->bytes -= m->body_len;
+        q->bytes -= bytes;
         if (settled) {
             (void)xo_track_settle(&q->track, m->copy_offset >= 0 ? m->copy_offset : m->offset);
             q->durable = m->claim_epoch >= 0 && m->offset >= q->durable ? m->offset + 1 : q->durable;
@@ -60,10 +70,15 @@ void xo_rmq_release(xo_rocketmq *s, xonce_message *m, int settled)
         }
     }
     s->held--;
-    s->bytes -= m->body_len;
+    s->bytes -= bytes;
     if (!s->held || (q && q->state == XO_Q_LEAVING && !q->held)) {
         pthread_cond_broadcast(&s->settled);
     }
+}
+
+void xo_rmq_release(xo_rocketmq *s, xonce_message *m, int settled)
+{
+    uncount(s, m, settled);
     xonce_message_free(m);
 }
 
@@ -421,6 +436,21 @@ static int wait_for(xo_rocketmq *s, int64_t deadline, xo_error *e, uint64_t *fai
     }
 }
 
+/* Under the lock: up to max of what is there. */
+static void take_buffered(xo_rocketmq *s, size_t max, xo_rmq_list *out)
+{
+    *out = s->buffer;
+    list_init(&s->buffer);
+    if (out->n > max) {
+        xonce_message *last = out->first;
+        for (size_t i = 1; i < max; i++) {
+            last = last->next;
+        }
+        s->buffer = (xo_rmq_list){last->next, out->last, out->n - max};
+        last->next = NULL;
+    }
+}
+
 static xonce_status poll_messages(xonce_source *base, size_t max, int64_t timeout_ms, xonce_message **list)
 {
     xo_rocketmq *s = (xo_rocketmq *)base;
@@ -431,13 +461,8 @@ static xonce_status poll_messages(xonce_source *base, size_t max, int64_t timeou
     pthread_mutex_lock(&s->lock);
     int error = wait_for(s, xo_mono_ms() + timeout_ms, &e, &failures);
     s->woken = 0;
-    while (!error && out.n < max && s->buffer.n) {
-        xonce_message *m = s->buffer.first;
-        s->buffer.first = m->next;
-        if (!--s->buffer.n) {
-            list_init(&s->buffer);
-        }
-        list_append(&out, m);
+    if (!error && s->buffer.n) {
+        take_buffered(s, max, &out);
     }
     pthread_mutex_unlock(&s->lock);
     *list = out.first;
@@ -468,15 +493,18 @@ static void ack(xonce_source *base, xonce_message *list)
         }
     }
     pthread_mutex_lock(&s->lock);
-    for (xonce_message *m = list, *next; m; m = next) {
-        next = m->next;
+    for (const xonce_message *m = list; m; m = m->next) {
         s->counts.acked++;
-        xo_rmq_release(s, m, 1);
+        uncount(s, m, 1);
     }
     int more = !s->stopping;
     pthread_mutex_unlock(&s->lock);
     if (more) {
         xo_pull_go(s);
+    }
+    for (xonce_message *m = list, *next; m; m = next) {
+        next = m->next;
+        xonce_message_free(m);
     }
 }
 

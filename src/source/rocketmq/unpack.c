@@ -6,21 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The tag that the broker's filter looked at: of a name twice the last value, and empty ones do not count. */
-static const char *tag_of(const xo_record *r, size_t *len)
-{
-    const char *tag = NULL, *p;
-    size_t n;
-    *len = 0;
-    for (size_t i = 0; (p = xo_record_property(r, "TAGS", i, &n)); i++) {
-        if (n) {
-            tag = p;
-            *len = n;
-        }
-    }
-    return tag;
-}
-
 /* The subscription that a retry copy belongs to, by the topic of its original; its name without namespace is left in *topic (in space, or the record's own place). */
 static const xo_rmq_sub *sub_of_retried(const xo_unpacked *u, const xo_record *r, xo_buf *space, const char **topic)
 {
@@ -50,8 +35,8 @@ static const xo_rmq_sub *sub_of_retried(const xo_unpacked *u, const xo_record *r
     return NULL;
 }
 
-/* A message of r under the name that its topic is subscribed by. why: it cannot be unpacked and is to be rejected. */
-static xonce_status make(const xo_unpacked *u, const xo_record *r, const char *topic, const char *why, xonce_message **m)
+/* A copy of r in memory of its own, under the name that its topic is subscribed by: such copies are few and stay long. why: it cannot be unpacked and is to be rejected. */
+static xonce_status copy(const xo_unpacked *u, const xo_record *r, const char *topic, const char *why, xonce_message **m)
 {
     xo_record named = *r;
     named.topic = topic;
@@ -90,7 +75,7 @@ static xonce_status take_retried(xo_unpacked *u, const xo_record *r, const char 
                  topic ? topic : "");
         why = reason;
     }
-    xonce_status st = make(u, r, topic ? topic : u->topic, why, &m);
+    xonce_status st = copy(u, r, topic ? topic : u->topic, why, &m);
     xo_buf_free(&space);
     if (st != XONCE_OK) {
         return st;
@@ -110,8 +95,11 @@ static xonce_status take_retried(xo_unpacked *u, const xo_record *r, const char 
 /* The dead letters of a batch's members share the batch's UNIQ_KEY; what tells them apart is where they came from. */
 static xonce_status name_dead_letter(xonce_message *m)
 {
+    if (strncmp(m->topic, "%DLQ%", 5)) {
+        return XONCE_OK;
+    }
     const char *origin = xonce_message_property(m, "ORIGIN_MESSAGE_ID");
-    if (strncmp(m->topic, "%DLQ%", 5) || !origin || !*origin) {
+    if (!origin || !*origin) {
         return XONCE_OK;
     }
     m->uniq = xo_strdup(origin);
@@ -120,8 +108,8 @@ static xonce_status name_dead_letter(xonce_message *m)
 
 static xonce_status take_first(xo_unpacked *u, const xo_record *r, const char *why)
 {
-    size_t len;
-    const char *tag = tag_of(r, &len);
+    size_t len = 0;
+    const char *tag = u->sub->filter.n ? xo_record_last_property(r, "TAGS", &len) : NULL; /* the one that the broker's filter looked at */
     if (!xo_filter_has(&u->sub->filter, tag, len)) {
         if (!xo_filter_has_code(&u->sub->filter, tag, len)) {
             u->conflict = 1;
@@ -130,7 +118,7 @@ static xonce_status take_first(xo_unpacked *u, const xo_record *r, const char *w
         return add(u, r, NULL, 0);
     }
     xonce_message *m;
-    xonce_status st = make(u, r, u->sub->topic, why, &m);
+    xonce_status st = xo_record_put(r, u->pack, u->packed_topic, u->packed_broker, why, &m);
     if (st != XONCE_OK) {
         return st;
     }
@@ -165,18 +153,44 @@ static void drop_from(xo_unpacked *u, size_t n)
     }
 }
 
-xonce_status xo_unpack(xo_unpacked *u, const void *p, size_t n)
+/* About how many records there are, and room for them; what is no record ends it. */
+static xonce_status make_room(xo_unpacked *u, xo_command *answer)
+{
+    enum { USUAL_PROPERTIES = 12, TEXTS = 96, RECORD_MIN = 90 };
+    const char *topic = u->sub ? u->sub->topic : u->topic;
+    const unsigned char *p = answer->body;
+    size_t n = 0, size;
+    for (size_t at = 0; answer->body_len - at >= 4; at += size, n++) {
+        size = (size_t)p[at] << 24 | (size_t)p[at + 1] << 16 | (size_t)p[at + 2] << 8 | p[at + 3];
+        if (size < 4 || size > answer->body_len - at) {
+            break;
+        }
+    }
+    n = 1 + (n < answer->body_len / RECORD_MIN ? n : answer->body_len / RECORD_MIN);
+    u->pack = xo_pack_new(1024 + n * (sizeof(xonce_message) + USUAL_PROPERTIES * sizeof(xo_property) + TEXTS));
+    u->items = xo_calloc(n, sizeof(*u->items));
+    u->cap = n;
+    if (!u->pack || !u->items || !xo_pack_keep(u->pack, answer->frame, answer->body_len + (size_t)(p - (const unsigned char *)answer->frame))) {
+        return xo_nomem();
+    }
+    answer->frame = NULL;
+    u->packed_topic = xo_arena_dup(&u->pack->memory, topic, strlen(topic));
+    u->packed_broker = xo_arena_dup(&u->pack->memory, u->broker, strlen(u->broker));
+    return u->packed_topic && u->packed_broker ? XONCE_OK : xo_nomem();
+}
+
+xonce_status xo_unpack(xo_unpacked *u, xo_command *answer)
 {
     xo_record r;
     int more = 1;
-    xonce_status st = XONCE_OK;
+    xonce_status st = make_room(u, answer);
     for (size_t at = 0; st == XONCE_OK;) {
-        if ((st = xo_record_next(p, n, &at, &r, &more)) != XONCE_OK || !more) {
+        if ((st = xo_record_next(answer->body, answer->body_len, &at, &r, &more)) != XONCE_OK || !more) {
             break;
         }
         size_t before = u->n;
         int64_t next = u->next;
-        st = xo_record_members(&r, take_member, u);
+        st = xo_record_members(&r, u->pack, take_member, u);
         if (st == XONCE_E_PROTOCOL && u->last_try) {
             char why[sizeof(xonce_error_last()->text)];
             snprintf(why, sizeof(why), "%s", xonce_error_last()->text);
@@ -192,6 +206,8 @@ void xo_unpacked_free(xo_unpacked *u)
 {
     drop_from(u, 0);
     free(u->items);
+    xo_pack_drop(u->pack);
+    u->pack = NULL;
     u->items = NULL;
     u->cap = 0;
 }

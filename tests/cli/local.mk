@@ -1,0 +1,19 @@
+# tests/cli: see tests/local.mk for the variables
+
+# measuring, linked without the program
+if WITH_SQLITE
+check_PROGRAMS += tests/cli/test_measure
+TESTS += tests/cli/test_measure
+SANITIZER_TESTS += tests/cli/test_measure
+THREAD_TESTS += tests/cli/test_measure
+endif
+tests_cli_test_measure_SOURCES = tests/cli/test_measure.c src/cli/measure.c src/cli/measure_advice.c src/cli/measure_tables.c
+tests_cli_test_measure_LDADD = $(CORE_LIBS)
+
+if WITH_PROGRAM
+if WITH_SQLITE
+TESTS += tests/cli/bench.sh
+endif
+INTEROP_TESTS += tests/cli/bench-servers.sh
+endif
+EXTRA_DIST += tests/cli/bench.sh tests/cli/bench-servers.sh
