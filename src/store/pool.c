@@ -251,6 +251,14 @@ void xo_pool_put(xo_pool *p, xo_conn *c)
     pthread_mutex_unlock(&p->lock);
 }
 
+int xo_pool_wanted(xo_pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    int wanted = p->waiting > 0;
+    pthread_mutex_unlock(&p->lock);
+    return wanted;
+}
+
 xonce_status xo_pool_writer_lock(xo_pool *p)
 {
     if (!p->d->one_writer)

@@ -7,6 +7,8 @@
 #include <string.h>
 
 /* After so many conflicts in a row a batch is split: one stuck message must not hold up the others. */
+/* Where a savepoint costs round trips, a batch that runs again without its bad messages is cheaper for long. */
+enum { RERUNS_BEFORE_SAVEPOINTS = 8 };
 enum { CONFLICTS_BEFORE_SPLIT = 4, BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 1000 };
 
 static int stopping(const xo_runner *r)
@@ -122,7 +124,7 @@ static xonce_status run_set(xo_runner *r, const size_t *set, size_t n, int depth
         if (k == 0)
             break;
         /* not where the claims of a lane are one: without its last messages that is another one */
-        r->savepoints = r->spec->one && !r->by_offset && (r->s->d->savepoint_each || p.reruns >= 2);
+        r->savepoints = r->spec->one && !r->by_offset && (r->s->d->savepoint_each || p.reruns >= RERUNS_BEFORE_SAVEPOINTS);
         xo_step step = xo_attempt(r, live, k);
         st = after_attempt(r, step, live, k, &p, depth, &over);
     }
@@ -223,6 +225,9 @@ static xo_runner *runner_for(xonce_store *s, xo_item *items, size_t n, const xo_
 /* The outcomes of those that left. A record that a handler committed without its effects would pass for a duplicate next time: that one is written whatever became of the others. */
 static void finish_left(xo_runner *r, int all_went)
 {
+    for (size_t i = 0; i < r->n && r->spec->ahead; i++)
+        if (r->all[i].left)
+            xo_ahead_drop(r->spec->ahead); /* it may hold what is written for them */
     for (size_t i = 0; i < r->n; i++)
         if (r->all[i].left && r->all[i].twin == SIZE_MAX && (all_went || r->all[i].claim_stands))
             xo_finish_left(r, &r->all[i]);

@@ -30,6 +30,7 @@ const xo_dialect *xo_pool_dialect(const xo_pool *p);
 const xo_open_options *xo_pool_options(const xo_pool *p);
 xonce_status xo_pool_get(xo_pool *p, xo_conn **out);  /* waits for a free one up to store.pool-timeout; opens and runs hooks when new */
 void xo_pool_put(xo_pool *p, xo_conn *c);             /* closes it when lost */
+int xo_pool_wanted(xo_pool *p);                       /* somebody waits for one */
 /* Where an engine has one writer at a time, transactions of this process take turns here instead of colliding in the database. No-ops elsewhere. */
 xonce_status xo_pool_writer_lock(xo_pool *p);
 void xo_pool_writer_unlock(xo_pool *p);

@@ -8,7 +8,7 @@ enum { SIZE = 8, LONGEST = 64 };
 
 /* What is read: message i is the id and body of plan[i]. */
 typedef struct {
-    const char *const *ids;
+    const char *const *ids;          /* NULL: new ones without end */
     size_t n, at, size;
     int fed_ahead;                   /* batches that were taken before a COMMIT */
     int stop_feeding;
@@ -49,7 +49,10 @@ static size_t load(stream *t, int half)
 {
     size_t n = 0;
     while (n < t->size && t->at < t->n) {
-        xonce_message *m = made(t->ids[t->at++]);
+        char id[24];
+        snprintf(id, sizeof id, "m%zu", t->at);
+        xonce_message *m = made(t->ids ? t->ids[t->at] : id);
+        t->at++;
         t->half[half].m[n] = m;
         t->half[half].items[n++] = (xo_item){.m = m};
     }
@@ -90,7 +93,8 @@ static int step(stream *t, xonce_store *s, xonce_status *st)
     *st = xo_run(s, t->half[t->now].items, n, &t->spec);
     for (size_t i = 0; i < n; i++) {
         xonce_outcome o = t->half[t->now].items[i].outcome;
-        t->outcomes[t->done++] = o == XONCE_FRESH ? 'F' : o == XONCE_DUPLICATE ? 'D' : o == XONCE_REJECTED ? 'R' : '-';
+        if (t->done < LONGEST)
+            t->outcomes[t->done++] = o == XONCE_FRESH ? 'F' : o == XONCE_DUPLICATE ? 'D' : o == XONCE_REJECTED ? 'R' : '-';
         xonce_message_free(t->half[t->now].m[i]);
     }
     t->half[t->now].n = 0;
@@ -165,6 +169,7 @@ START_TEST(a_bad_message_in_the_batch_before)
     bad = "a";
     verdict = _i ? XONCE_REJECT : XONCE_RETRY;
     ck_assert_str_eq(run_all(&t, s), _i ? "RFFFFFFF" : "-FFFFFFF");
+    ck_assert_int_eq(calls, 8); /* nothing of it was sent yet, so the others need not run again */
     ck_assert_int_eq(orders(), 7);
     ck_assert_int_eq(rejected(), _i);
     xonce_store_close(s);
@@ -235,6 +240,12 @@ typedef struct {
     xonce_status st;
     int first_done, over;
 } runner;
+
+typedef struct {
+    xonce_store *s;
+    int done;
+    xonce_status st;
+} onlooker;
 
 static void *run_in_thread(void *arg)
 {
@@ -341,6 +352,38 @@ START_TEST(two_streams_over_the_same_messages)
 }
 END_TEST
 
+static void *look(void *arg)
+{
+    onlooker *o = arg;
+    o->st = xo_store_query(o->s, "SELECT 1", NULL, 0, NULL, NULL, NULL);
+    __atomic_store_n(&o->done, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* There is one connection, and a stream that would keep it for ever: somebody else gets it all the same. */
+START_TEST(one_connection_for_all)
+{
+    xonce_store *s = open_store_with("GID_a", "store.connections", "1");
+    stream t;
+    onlooker o = {.s = s};
+    pthread_t thread;
+    xonce_status st;
+    begin(&t, NULL, SIZE_MAX, 1);
+    ck_assert_int_eq(step(&t, s, &st), 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, look, &o), 0);
+    for (int64_t end = xo_mono_ms() + 20000; !is_set(&o.done) && xo_mono_ms() < end;)
+        ck_assert_int_eq(step(&t, s, &st), 1);
+    ck_assert_msg(is_set(&o.done), "it waited for %zu batches in vain", t.at);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(o.st, XONCE_OK);
+    t.stop_feeding = 1;
+    while (t.half[t.now].n)
+        ck_assert_int_eq(step(&t, s, &st), 1);
+    ck_assert_int_eq(orders(), (int64_t)t.at);
+    xonce_store_close(s);
+}
+END_TEST
+
 Suite *suite_ahead(void)
 {
     Suite *s = suite_create("ahead");
@@ -357,6 +400,7 @@ Suite *suite_ahead(void)
     tcase_add_test(tc, waits_for_another_without_holding_up_the_batch_before);
     tcase_add_test(tc, nothing_goes_ahead_of_a_lent_handle);
     tcase_add_test(tc, two_streams_over_the_same_messages);
+    tcase_add_test(tc, one_connection_for_all);
     suite_add_tcase(s, tc);
     return s;
 }
