@@ -34,6 +34,7 @@ const xo_config_key xo_config_keys[] = {
     DURATION("store.pool-timeout", NULL, MS(100), HOURS(1), "60s", "How long a call waits for a free connection."),
     DURATION("store.lock-timeout", NULL, MS(100), MINUTES(5), "5s", "How long a claim waits for the same message elsewhere before the transaction is run again."),
     INT("store.tries", NULL, 1, 100, "12", "How often a transaction is run again on deadlock or lost connection before the message is put off."),
+    CHOICE("postgresql.prepare", "auto|off", "auto", "Whether statements stay prepared on a PostgreSQL connection; auto stops when they are gone twice, as behind a pooler that hands out other sessions; off never begins."),
     CHOICE("mysql.dialect", "auto|mysql|mariadb", "auto", "Which SQL to use on MySQL-like servers; auto asks the server for its version."),
     CHOICE("sql.errors", "retry|judge", "retry", "judge: data errors reject a message at once, a missing table or right stops the consumer; retry: all let the message come again."),
     CHOICE("claim", "record|offset", "record", "How messages are claimed: record writes a row for each; offset moves the queue's position in the same transaction, without a row a message (rocketmq)."),

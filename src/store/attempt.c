@@ -140,18 +140,15 @@ static xo_step claim_set(xo_runner *r, const size_t *set, size_t n, int sent)
 
 /* ---- handlers ---- */
 
-/* Undoes one message: its queue, its writes inside its savepoint, its claim. */
+/* Undoes one message inside its savepoint: its writes, its queue, its claim. */
 static xo_step undo_member(xo_runner *r, size_t who)
 {
     const xo_dialect *d = r->s->d;
-    xonce_status st = XONCE_OK;
     xo_tx_drop_item(&r->tx, who);
     xo_tx_clear_failure(&r->tx);
-    if (r->savepoints) {
-        st = d->savepoint(r->tx.c, XO_ROLLBACK_TO);
-        if (st == XONCE_OK)
-            st = d->savepoint(r->tx.c, XO_RELEASE);
-    }
+    xonce_status st = d->savepoint(r->tx.c, XO_ROLLBACK_TO);
+    if (st == XONCE_OK)
+        st = d->savepoint(r->tx.c, XO_RELEASE);
     if (st == XONCE_OK && !r->spec->no_dedup)
         st = xo_claim_forget(r->s, r->tx.c, &r->all[who].cl);
     if (st == XONCE_OK)
@@ -209,17 +206,11 @@ static xo_step check_lent(xo_runner *r, size_t who)
     return XO_STEP_DONE;
 }
 
-/* It can leave without a new run: it has a savepoint, or nothing of it was sent yet. Where the claims of a lane are one, it cannot. */
-static int can_be_undone(const xo_runner *r, size_t sent)
-{
-    return r->savepoints || (sent == r->tx.sent && !r->tx.failed && !r->by_offset && !r->s->d->runs_at_once);
-}
-
-static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t pos, xonce_verdict v, size_t sent)
+static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t pos, xonce_verdict v)
 {
     xonce_tx *tx = &r->tx;
     size_t who = set[pos];
-    int sql_failed = tx->failed, undo = can_be_undone(r, sent);
+    int sql_failed = tx->failed;
     if (tx->failed) {
         who = tx->failed_item;
         xo_error_restore(&tx->error);
@@ -229,7 +220,7 @@ static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t p
             v = XONCE_RETRY;
     }
     xo_step step = xo_leave_failed(r, who, v, sql_failed);
-    if (step == XO_STEP_FATAL || !undo || who != set[pos] || lends_its_id(r, set, n, who))
+    if (step == XO_STEP_FATAL || !r->savepoints || who != set[pos] || lends_its_id(r, set, n, who))
         return step;
     step = undo_member(r, who);
     return step == XO_STEP_DONE && r->spec->ordered ? undo_lane(r, set, n, pos + 1) : step;
@@ -240,7 +231,6 @@ static xo_step run_member(xo_runner *r, const size_t *set, size_t n, size_t pos)
     xonce_tx *tx = &r->tx;
     size_t who = set[pos];
     xo_member *m = &r->all[who];
-    size_t sent = tx->sent;
     tx->item = who;
     tx->reason[0] = 0;
     if (r->savepoints && r->s->d->savepoint(tx->c, XO_SAVE) != XONCE_OK)
@@ -260,7 +250,7 @@ static xo_step run_member(xo_runner *r, const size_t *set, size_t n, size_t pos)
         r->culprit = who;
         return xonce_error_last()->code == XONCE_E_TX_LOST ? XO_STEP_ESCAPED : step_of_error();
     }
-    return member_failed(r, set, n, pos, v, sent);
+    return member_failed(r, set, n, pos, v);
 }
 
 static xo_step run_each(xo_runner *r, const size_t *set, size_t n)

@@ -11,6 +11,7 @@ enum {
     PG_PUMP_BYTES = 1 << 18, /* sent without reading at most this much */
     PG_SEND_BYTES = 1 << 13, /* handed to the kernel when so much has gathered: the server works while we still write */
     PG_PENDING_MAX = 16,
+    PG_PREP_TROUBLE = 2,     /* when they were gone so often none is prepared any more */
     PG_NAME_SIZE = 64
 };
 /* expression: the database's time in ms UTC */

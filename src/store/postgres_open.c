@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/config.h"
 #include "store/postgres_int.h"
 
 static atomic_ulong serials;
@@ -218,6 +219,7 @@ static xo_pg_conn *new_conn(PGconn *pg, const xo_open_options *o)
     c->idle_ms = o->idle_ms;
     c->connect_ms = o->connect_ms > 0 ? o->connect_ms : 10000;
     c->serial = atomic_fetch_add(&serials, 1) + 1;
+    c->prep_trouble = strcmp(xo_config_text(o->cfg, "postgresql.prepare"), "off") == 0 ? PG_PREP_TROUBLE : 0;
     return c;
 }
 

@@ -30,7 +30,7 @@ const xo_pg_prep *xo_pg_prepared_get(xo_pg_conn *c, uint64_t key, int *fresh, co
     *fresh = 0;
     *victim = NULL;
     /* a user's session keeps the user's names only; a pooler's sessions keep none */
-    if (!key || c->pub.joined || c->prep_trouble > 1)
+    if (!key || c->pub.joined || c->prep_trouble >= PG_PREP_TROUBLE)
         return NULL;
     p = find(c, key);
     if (p && p->dropping)

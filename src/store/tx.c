@@ -109,7 +109,6 @@ static xonce_status flush(xonce_tx *tx)
     if (tx->nstmts == 0)
         return XONCE_OK;
     size_t failed = 0;
-    tx->sent++;
     xonce_status st = tx->s->d->run(tx->c, tx->stmts, tx->nstmts, &failed);
     if (st != XONCE_OK)
         st = failed < tx->nstmts ? note_queued(tx, &tx->stmts[failed]) : note_failure(tx, tx->item, NULL);
@@ -155,7 +154,6 @@ static void *lend(xonce_tx *tx)
     if (tx->c->lent && !tx->c->joined && tx->lender != tx->item && tx->s->d->savepoint(tx->c, XO_RENEW_GUARD) != XONCE_OK)
         return NULL;
     tx->lender = tx->item;
-    tx->sent++;
     return tx->s->d->native(tx->c);
 }
 
@@ -188,7 +186,6 @@ static xonce_status run_one(xonce_tx *tx, const xo_sql *sql, const xonce_value *
 {
     xo_stmt one = {.sql = sql, .v = v, .item = tx->item};
     size_t failed = 0;
-    tx->sent++;
     xonce_status st = arm_guard(tx, sql);
     if (st == XONCE_OK)
         st = tx->s->d->run(tx->c, &one, 1, &failed);
@@ -301,7 +298,6 @@ static xonce_status run_now(xonce_tx *tx, const char *what, const char *sql, con
     st = look_up(tx, sql, n, &parsed);
     if (st != XONCE_OK)
         return st;
-    tx->sent++;
     st = arm_guard(tx, parsed);
     if (st == XONCE_OK)
         st = tx->s->d->query(tx->c, parsed, v, n, call ? on_row : NULL, call, changed);

@@ -9,7 +9,6 @@ struct xonce_tx {
     xo_arena arena;            /* queued values; reset when the queue is empty */
     xo_stmt *stmts;
     size_t nstmts, cap_stmts, queued_bytes;
-    size_t sent;               /* how often something was sent to the database for a handler */
     size_t item;               /* the message that statements are queued for */
     xo_sql *owned;             /* statements that did not fit into the pool's cache */
     int writer;                /* holds the pool's writer lock */

@@ -100,15 +100,29 @@ xonce_status try_open(xo_conn **c, const char *where, int64_t connect_ms)
     return st;
 }
 
-xo_conn *open_conn_with(const char *where, int64_t lock_ms, int64_t idle_ms)
+static xo_conn *open_as(xo_open_options o, const char *where)
 {
-    xo_open_options o = {.connect_ms = 10000, .lock_ms = lock_ms, .idle_ms = idle_ms};
     xo_conn *c = NULL;
     ok(xo_uri_parse(&o.uri, where));
     o.uri_text = xo_strdup(where);
     ok(d->open(&c, &o));
     xo_uri_free(&o.uri);
     free(o.uri_text);
+    return c;
+}
+
+xo_conn *open_conn_with(const char *where, int64_t lock_ms, int64_t idle_ms)
+{
+    return open_as((xo_open_options){.connect_ms = 10000, .lock_ms = lock_ms, .idle_ms = idle_ms}, where);
+}
+
+xo_conn *open_conn_set(const char *key, const char *value)
+{
+    xonce_config *cfg = NULL;
+    ok(xonce_config_new(&cfg));
+    ok(xonce_config_set(cfg, key, value));
+    xo_conn *c = open_as((xo_open_options){.connect_ms = 10000, .lock_ms = 5000, .idle_ms = 60000, .cfg = cfg}, uri);
+    xonce_config_free(cfg);
     return c;
 }
 

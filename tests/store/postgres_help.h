@@ -20,6 +20,7 @@ void sql(const char *text); /* by the judge */
 int64_t number(const char *text);
 xo_sql *make(const char *text);
 xo_conn *open_conn(void);
+xo_conn *open_conn_set(const char *key, const char *value); /* a setting of the configuration */
 xo_conn *open_conn_with(const char *where, int64_t lock_ms, int64_t idle_ms);
 xonce_status try_open(xo_conn **c, const char *where, int64_t connect_ms);
 xonce_status exec_now(xo_conn *c, const char *text);

@@ -169,7 +169,6 @@ START_TEST(a_bad_message_in_the_batch_before)
     bad = "a";
     verdict = _i ? XONCE_REJECT : XONCE_RETRY;
     ck_assert_str_eq(run_all(&t, s), _i ? "RFFFFFFF" : "-FFFFFFF");
-    ck_assert_int_eq(calls, 8); /* nothing of it was sent yet, so the others need not run again */
     ck_assert_int_eq(orders(), 7);
     ck_assert_int_eq(rejected(), _i);
     xonce_store_close(s);

@@ -342,6 +342,26 @@ START_TEST(prepared_statements_are_bounded)
 }
 END_TEST
 
+START_TEST(nothing_is_prepared_when_told_so)
+{
+    static const char *const modes[] = {"off", "auto"};
+    xo_conn *a = open_conn_set("postgresql.prepare", modes[_i]);
+    xo_sql *count = make("SELECT count(*) FROM pg_prepared_statements");
+    char got[400] = "";
+    int fresh;
+    for (int i = 0; i < 3; i++) {
+        ok(d->begin(a));
+        ok(claim_one(a, i == 2 ? "k1#G" : i ? "k2#G" : "k1#G", &fresh));
+        ck_assert_int_eq(fresh, i < 2);
+        commit(a);
+    }
+    ok(d->query(a, count, NULL, 0, look, got, NULL));
+    ck_assert_msg((strtol(got, NULL, 10) > 0) == _i, "%s prepared statements with %s", got, modes[_i]);
+    xo_sql_free(count);
+    d->close(a);
+}
+END_TEST
+
 START_TEST(vanished_prepared_statements_are_made_again)
 {
     xo_conn *a = open_conn();
@@ -604,6 +624,7 @@ int main(void)
     tcase_add_test(t, copy_does_not_hang);
     tcase_add_test(t, a_big_queue_does_not_block);
     tcase_add_test(t, prepared_statements_are_bounded);
+    tcase_add_loop_test(t, nothing_is_prepared_when_told_so, 0, 2);
     tcase_add_test(t, vanished_prepared_statements_are_made_again);
     tcase_add_test(t, a_statement_is_looked_at);
     tcase_add_test(t, a_transaction_brings_its_settings);
