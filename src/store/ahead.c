@@ -15,7 +15,7 @@ static int may_go_ahead(const xo_runner *r)
     for (size_t i = 0; i < r->n; i++)
         if (r->all[i].left) /* it may need what the next ones claim */
             return 0;
-    return a->take && !a->next && a->rest == 0 && r->attempts == 1 && !r->by_offset && !r->spec->no_dedup && !r->tx.c->lent && !r->tx.c->lost && !stopping(r->spec) &&
+    return a->take && !a->next && a->rest == 0 && r->attempts == 1 && !r->by_offset && !r->spec->no_dedup && !r->tx.c->lost && !stopping(r->spec) &&
            !xo_pool_wanted(r->s->pool); /* who goes ahead keeps its connection */
 }
 
