@@ -13,7 +13,7 @@ static int may_go_ahead(const xo_runner *r)
 {
     const xo_ahead *a = r->spec->ahead;
     for (size_t i = 0; i < r->n; i++)
-        if (r->all[i].left) /* it may need what the next ones claim */
+        if (xo_left_writes(r, &r->all[i])) /* it may need what the next ones claim */
             return 0;
     return a->take && !a->next && a->rest == 0 && r->attempts == 1 && !r->by_offset && !r->spec->no_dedup && !r->tx.c->lost && !stopping(r->spec) &&
            !xo_pool_wanted(r->s->pool); /* who goes ahead keeps its connection */
@@ -40,6 +40,9 @@ static void fill(xo_company *with)
     xo_item *items = NULL;
     const xo_spec *spec = NULL;
     xonce_status st = XONCE_OK;
+    if (r->asked_ahead) /* for a COMMIT that failed: what was found then goes along with this one */
+        return;
+    r->asked_ahead = 1;
     size_t n = a->take(a->arg, &items, &spec);
     if (n == 0)
         return;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* What the last error means for the whole transaction. */
-static xo_step step_of_error(void)
+xo_step xo_step_of_error(void)
 {
     xonce_status code = xonce_error_last()->code;
     switch (xo_error_class()) {
@@ -34,12 +34,12 @@ static xo_step step_of_error(void)
 
 static int again_class(void)
 {
-    return step_of_error() == XO_STEP_AGAIN;
+    return xo_step_of_error() == XO_STEP_AGAIN;
 }
 
 static int fenced(void)
 {
-    return step_of_error() == XO_STEP_FENCED;
+    return xo_step_of_error() == XO_STEP_FENCED;
 }
 
 /* ---- claim ---- */
@@ -124,62 +124,21 @@ static int may_read_later(const xo_runner *r)
 static xo_step claim_set(xo_runner *r, const size_t *set, size_t n, int sent)
 {
     if (!sent && xo_attempt_claims(r, set, n) != XONCE_OK)
-        return step_of_error();
+        return xo_step_of_error();
     if (r->spec->no_dedup)
         return XO_STEP_DONE;
     size_t k = r->claims.n;
     if (k && xo_claim_take(r->s, r->tx.c, &r->claims, may_read_later(r)) != XONCE_OK)
-        return step_of_error();
+        return xo_step_of_error();
     for (size_t i = 0; i < n; i++)
         if (r->all[set[i]].cl.state == XO_CLAIM_FRESH) /* so what an earlier attempt claimed is not there */
             r->all[set[i]].exposed = 0;
     if (k && take_out_odd(r, set, n))
         return XO_STEP_WITHOUT;
-    return xo_offset_claim(r, set, n) == XONCE_OK ? XO_STEP_DONE : step_of_error();
+    return xo_offset_claim(r, set, n) == XONCE_OK ? XO_STEP_DONE : xo_step_of_error();
 }
 
 /* ---- handlers ---- */
-
-/* Undoes one message inside its savepoint: its writes, its queue, its claim. */
-static xo_step undo_member(xo_runner *r, size_t who)
-{
-    const xo_dialect *d = r->s->d;
-    xo_tx_drop_item(&r->tx, who);
-    xo_tx_clear_failure(&r->tx);
-    xonce_status st = d->savepoint(r->tx.c, XO_ROLLBACK_TO);
-    if (st == XONCE_OK)
-        st = d->savepoint(r->tx.c, XO_RELEASE);
-    if (st == XONCE_OK && !r->spec->no_dedup)
-        st = xo_claim_forget(r->s, r->tx.c, &r->all[who].cl);
-    if (st == XONCE_OK)
-        return XO_STEP_DONE;
-    return xonce_error_last()->code == XONCE_E_TX_LOST ? XO_STEP_ESCAPED : XO_STEP_AGAIN;
-}
-
-/* Another message under the same id has a key of its own only because this one is here: without it that message must be claimed anew. */
-static int lends_its_id(const xo_runner *r, const size_t *set, size_t n, size_t who)
-{
-    for (size_t i = 0; i < n; i++)
-        if (r->all[set[i]].cl.over == &r->all[who].cl && !r->all[set[i]].left)
-            return 1;
-    return 0;
-}
-
-/* In ordered mode messages behind one that left have claims too: they go. */
-static xo_step undo_lane(xo_runner *r, const size_t *set, size_t n, size_t from)
-{
-    for (size_t i = from; i < n; i++) {
-        xo_member *m = &r->all[set[i]];
-        if (!m->left || m->ran || m->cl.state != XO_CLAIM_FRESH || r->spec->no_dedup)
-            continue;
-        if (lends_its_id(r, set, n, set[i]))
-            return XO_STEP_WITHOUT;
-        if (xo_claim_forget(r->s, r->tx.c, &m->cl) != XONCE_OK)
-            return XO_STEP_AGAIN;
-        m->cl.state = XO_CLAIM_NONE;
-    }
-    return XO_STEP_DONE;
-}
 
 static xo_step check_lent(xo_runner *r, size_t who)
 {
@@ -206,24 +165,17 @@ static xo_step check_lent(xo_runner *r, size_t who)
     return XO_STEP_DONE;
 }
 
-static xo_step member_failed(xo_runner *r, const size_t *set, size_t n, size_t pos, xonce_verdict v)
+/* What an earlier attempt wrote of it in xonce_rejected is undone. */
+static void begin_member(xo_runner *r, size_t who)
 {
-    xonce_tx *tx = &r->tx;
-    size_t who = set[pos];
-    int sql_failed = tx->failed;
-    if (tx->failed) {
-        who = tx->failed_item;
-        xo_error_restore(&tx->error);
-        if (again_class() || fenced())
-            return step_of_error();
-        if (v == XONCE_DONE || who != set[pos])
-            v = XONCE_RETRY;
-    }
-    xo_step step = xo_leave_failed(r, who, v, sql_failed);
-    if (step == XO_STEP_FATAL || !r->savepoints || who != set[pos] || lends_its_id(r, set, n, who))
-        return step;
-    step = undo_member(r, who);
-    return step == XO_STEP_DONE && r->spec->ordered ? undo_lane(r, set, n, pos + 1) : step;
+    xo_member *m = &r->all[who];
+    r->tx.item = who;
+    r->tx.reason[0] = 0;
+    r->tx.sent = 0;
+    if (!m->rejected)
+        return;
+    m->rejected = m->it->failed_run = 0;
+    memset(&m->it->error, 0, sizeof m->it->error);
 }
 
 static xo_step run_member(xo_runner *r, const size_t *set, size_t n, size_t pos)
@@ -231,12 +183,12 @@ static xo_step run_member(xo_runner *r, const size_t *set, size_t n, size_t pos)
     xonce_tx *tx = &r->tx;
     size_t who = set[pos];
     xo_member *m = &r->all[who];
-    tx->item = who;
-    tx->reason[0] = 0;
+    begin_member(r, who);
     if (r->savepoints && r->s->d->savepoint(tx->c, XO_SAVE) != XONCE_OK)
-        return step_of_error();
+        return xo_step_of_error();
     xonce_verdict v = r->spec->one(tx, m->cl.m, r->spec->arg);
     m->ran = 1;
+    m->sent = tx->sent;
     if (xo_failpoint("handled") != XONCE_OK)
         return XO_STEP_AGAIN;
     xo_step step = check_lent(r, who);
@@ -248,9 +200,9 @@ static xo_step run_member(xo_runner *r, const size_t *set, size_t n, size_t pos)
         if (!r->savepoints || r->s->d->savepoint(tx->c, XO_RELEASE) == XONCE_OK)
             return XO_STEP_DONE;
         r->culprit = who;
-        return xonce_error_last()->code == XONCE_E_TX_LOST ? XO_STEP_ESCAPED : step_of_error();
+        return xonce_error_last()->code == XONCE_E_TX_LOST ? XO_STEP_ESCAPED : xo_step_of_error();
     }
-    return member_failed(r, set, n, pos, v);
+    return xo_member_failed(r, set, n, pos, v);
 }
 
 static xo_step run_each(xo_runner *r, const size_t *set, size_t n)
@@ -291,7 +243,7 @@ static xo_step batch_failed(xo_runner *r, const size_t *fresh, size_t k, xonce_v
     if (sql_failed) {
         xo_error_restore(&r->tx.error);
         if (again_class() || fenced())
-            return step_of_error();
+            return xo_step_of_error();
         if (v == XONCE_DONE)
             v = XONCE_RETRY;
         if (r->s->judge_sql && xo_error_class() == XO_SQL_SETUP)
@@ -370,14 +322,22 @@ static void settle_set(xo_runner *r, const size_t *set, size_t n)
             continue;
         }
         m->settled = 1;
-        m->it->outcome = m->cl.state == XO_CLAIM_FRESH || (m->maybe && maybe_ours(m)) ? XONCE_FRESH : XONCE_DUPLICATE;
+        int ours = m->cl.state == XO_CLAIM_FRESH || (m->maybe && maybe_ours(m));
+        m->it->outcome = !ours ? XONCE_DUPLICATE : m->rejected ? XONCE_REJECTED : XONCE_FRESH;
+        if (m->it->outcome == XONCE_DUPLICATE && m->rejected) /* in an attempt that came to nothing */
+            memset(&m->it->error, 0, sizeof m->it->error);
     }
     for (size_t i = 0; i < n; i++) {
         xo_member *m = &r->all[set[i]];
         if (m->left || m->cl.state != XO_CLAIM_TWIN || m->cl.twin->state == XO_CLAIM_REFUSED)
             continue;
+        const xo_item *head = r->all[m->cl.twin->order].it;
         m->settled = 1;
         m->it->outcome = XONCE_DUPLICATE;
+        if (head->outcome != XONCE_REJECTED)
+            continue;
+        m->it->outcome = XONCE_REJECTED;
+        m->it->error = head->error;
     }
 }
 
@@ -404,7 +364,7 @@ static xo_step commit_failed(xo_runner *r, const size_t *set, size_t n, size_t f
     if (xonce_error_last()->code == XONCE_E_UNKNOWN_COMMIT)
         return unknown_commit(r, set, n);
     if (again_class() || fenced())
-        return step_of_error();
+        return xo_step_of_error();
     size_t fresh = count_fresh(r, set, n);
     if (failed_item != SIZE_MAX && r->spec->one)
         return xo_leave_failed(r, failed_item, XONCE_RETRY, 1);
@@ -432,22 +392,38 @@ static int any_by_offset(const xo_runner *r, const size_t *set, size_t n)
     return 0;
 }
 
+/* The COMMIT, again without each message whose statement fails, as long as the transaction can go on. */
+static xo_step send_commit(xo_runner *r, const size_t *set, size_t n, xo_company *with)
+{
+    for (;;) {
+        size_t failed_item = SIZE_MAX;
+        r->tx.c->with = r->s->d->pipelines ? with : NULL;
+        xonce_status st = xo_tx_commit(&r->tx, &failed_item);
+        r->tx.c->with = NULL;
+        if (st == XONCE_OK)
+            return xo_failpoint("committed") == XONCE_OK ? XO_STEP_DONE : unknown_commit(r, set, n);
+        xo_step step = failed_item == SIZE_MAX ? XO_STEP_SPLIT : xo_out_by_statement(r, set, n, failed_item);
+        if (step == XO_STEP_SPLIT)
+            return commit_failed(r, set, n, failed_item);
+        if (step != XO_STEP_DONE)
+            return step;
+    }
+}
+
 /* Sends the COMMIT, and what may share its trip. */
 static xo_step commit_with(xo_runner *r, const size_t *set, size_t n)
 {
     xo_company with = {.group = r->s->group};
-    size_t failed_item = SIZE_MAX;
     if (r->claims.refused) {
         with.refused = r->claims.rows;
         with.nrefused = r->claims.k;
     }
-    if (r->s->d->pipelines) {
+    if (r->s->d->pipelines)
         xo_ahead_offer(r, &with);
-        r->tx.c->with = &with;
-    }
-    xonce_status st = xo_tx_commit(&r->tx, &failed_item);
-    r->tx.c->with = NULL;
-    xo_step step = st != XONCE_OK ? commit_failed(r, set, n, failed_item) : xo_failpoint("committed") != XONCE_OK ? unknown_commit(r, set, n) : XO_STEP_DONE;
+    r->tx.c->parts = n > 1 && xo_in_parts(r->s);
+    xo_step step = send_commit(r, set, n, &with);
+    if (r->tx.c)
+        r->tx.c->parts = 0;
     xo_ahead_end(r, step == XO_STEP_DONE && with.begun);
     if (step != XO_STEP_DONE)
         return step;
@@ -533,14 +509,14 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
 {
     xonce_tx *tx = &r->tx;
     int sent = r->open;
-    r->open = 0;
+    r->open = r->taken_out = 0;
     if (r->attempts++ && r->spec->ahead)
         xo_ahead_drop(r->spec->ahead); /* it may hold what this one needs */
     if (open_tx(r, sent) != XONCE_OK)
-        return step_of_error() == XO_STEP_SPLIT ? XO_STEP_FATAL : step_of_error();
+        return xo_step_of_error() == XO_STEP_SPLIT ? XO_STEP_FATAL : xo_step_of_error();
     for (size_t i = 0; i < n; i++) {
         xo_member *m = &r->all[set[i]];
-        m->ran = 0;
+        m->ran = m->sent = 0;
         if (m->cl.m->expires_mono < tx->expires_mono)
             tx->expires_mono = m->cl.m->expires_mono;
     }

@@ -342,18 +342,27 @@ xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claima
     return st == XONCE_OK ? xo_claim_take(s, c, &p, 0) : st;
 }
 
+const char *xo_claim_forget_sql(const xonce_store *s, const xo_conn *c, const xo_claimant *cl, xonce_value v[3], size_t *n)
+{
+    v[0] = xonce_text(cl->key);
+    v[1] = xonce_text(s->group);
+    v[2] = xonce_int(day_of(s, cl->m));
+    *n = c->partitioned ? 3 : 2;
+    return c->partitioned ? "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2 AND store_day = $3"
+                          : "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2";
+}
+
 xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl)
 {
     const xo_sql *sql = NULL;
     int owned = 0;
-    static const char plain[] = "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2";
-    static const char of_day[] = "DELETE FROM transaction_record WHERE message_id = $1 AND consumer_group = $2 AND store_day = $3";
-    xonce_status st = xo_pool_sql(s->pool, c->partitioned ? of_day : plain, &sql, &owned);
+    xonce_value v[3];
+    size_t n = 0;
+    xonce_status st = xo_pool_sql(s->pool, xo_claim_forget_sql(s, c, cl, v, &n), &sql, &owned);
     if (st != XONCE_OK)
         return st;
-    xonce_value v[] = {xonce_text(cl->key), xonce_text(s->group), xonce_int(day_of(s, cl->m))};
     int64_t changed = 0;
-    st = s->d->query(c, sql, v, c->partitioned ? 3 : 2, NULL, NULL, &changed);
+    st = s->d->query(c, sql, v, n, NULL, NULL, &changed);
     if (owned)
         xo_sql_free((xo_sql *)sql);
     if (st == XONCE_OK && changed != 1)

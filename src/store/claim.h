@@ -77,6 +77,7 @@ xonce_status xo_claim_take(xonce_store *s, xo_conn *c, xo_claims *p, int later);
 void xo_claim_judge(const xo_claims *p);
 /* Both at once, nothing left for later. */
 xonce_status xo_claim_all(xonce_store *s, xo_conn *c, xo_arena *arena, xo_claimant **set, size_t n);
-/* Takes a fresh claim back in the same transaction. */
+/* Takes a fresh claim back in the same transaction: at once, so nothing may be queued, since that could bring it back (a ROLLBACK TO). The statement alone, with its values, is for the queue. */
 xonce_status xo_claim_forget(xonce_store *s, xo_conn *c, const xo_claimant *cl);
+const char *xo_claim_forget_sql(const xonce_store *s, const xo_conn *c, const xo_claimant *cl, xonce_value v[3], size_t *n);
 #endif

@@ -38,6 +38,7 @@ typedef struct {
     xo_ask *ask;                /* in: to go along with the next claim */
     xo_company *with;           /* in: to go along with the next commit, of a dialect that pipelines */
     void *user;                 /* hooks.connected */
+    int parts;                  /* in: queued statements of a commit are to be sent in parts that recover() can go back to */
     unsigned long id;           /* for logs */
 } xo_conn;
 
@@ -187,6 +188,9 @@ struct xo_dialect {
     xonce_status (*commit)(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed);
     /* Rolls back whatever is open and makes the connection ready for begin, or sets lost. Never fails. */
     void (*rollback)(xo_conn *c);
+    /* After run() or commit() failed at statement `failed`, by an error of that statement's own: makes the transaction take statements again. *from: those before it stand, of it and those behind it nothing
+       does. Any other status: only a rollback helps. NULL where each message has a savepoint of its own. */
+    xonce_status (*recover)(xo_conn *c, size_t failed, size_t *from);
     /* Savepoint "xonce_item" around one message of a batch. Of the guard, when lent: XO_RENEW_GUARD sets it anew, XO_ASK_GUARD, before a rollback only, goes back to it. XONCE_OK: it was still
        there, nobody has ended the transaction; XONCE_E_TX_LOST: it was not; any other: nobody can say. */
     xonce_status (*savepoint)(xo_conn *c, xo_savepoint_op op);

@@ -60,19 +60,60 @@ static xonce_verdict judge(const xo_runner *r, xonce_verdict verdict, int sql_fa
     return verdict;
 }
 
-xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql_failed)
+static int most_deliveries(const xo_runner *r)
+{
+    return r->spec->max_attempts > 0 ? r->spec->max_attempts : r->s->max_attempts;
+}
+
+/* A failing message whose deliveries are used up is rejected. */
+static int used_up(const xo_runner *r, const xo_member *m, xonce_verdict verdict)
+{
+    return verdict == XONCE_RETRY && m->it->failed_run && m->cl.m->attempt >= most_deliveries(r);
+}
+
+static xonce_verdict final_verdict(const xo_runner *r, const xo_member *m, xonce_verdict verdict)
+{
+    if (!used_up(r, m, verdict))
+        return verdict;
+    xo_error_context("delivery %d of at most %d failed", m->cl.m->attempt, most_deliveries(r));
+    return XONCE_REJECT;
+}
+
+xo_step xo_judge_failed(xo_runner *r, size_t who, xonce_verdict *verdict, int sql_failed)
 {
     const char *reason = r->tx.reason;
+    xo_member *m = &r->all[who];
+    if (m->rejected) { /* what failed is our writing that down: that is tried again, apart */
+        xo_error_restore(&m->it->error);
+        m->rejected = 0;
+        r->apart = 1;
+        *verdict = XONCE_REJECT;
+        return XO_STEP_WITHOUT;
+    }
     if (sql_failed && r->s->judge_sql && xo_error_class() == XO_SQL_SETUP)
         return XO_STEP_FATAL;
     if (!sql_failed && !*reason)
-        xo_fail(XONCE_E_INVALID, verdict == XONCE_REJECT ? "rejected by the handler" : "the handler asked for redelivery");
-    else if (!sql_failed || (verdict == XONCE_REJECT && *reason))
+        xo_fail(XONCE_E_INVALID, *verdict == XONCE_REJECT ? "rejected by the handler" : "the handler asked for redelivery");
+    else if (!sql_failed || (*verdict == XONCE_REJECT && *reason))
         xo_fail(XONCE_E_INVALID, "%s", reason);
     else
-        verdict = judge(r, verdict, sql_failed);
-    take_out(r, who, verdict, 1);
+        *verdict = judge(r, *verdict, sql_failed);
+    m->it->failed_run = 1;
+    *verdict = final_verdict(r, m, *verdict);
     return XO_STEP_WITHOUT;
+}
+
+void xo_leave_by(xo_runner *r, size_t who, xonce_verdict verdict)
+{
+    take_out(r, who, verdict, 1);
+}
+
+xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql_failed)
+{
+    xo_step step = xo_judge_failed(r, who, &verdict, sql_failed);
+    if (step != XO_STEP_FATAL)
+        take_out(r, who, verdict, 1);
+    return step;
 }
 
 xo_step xo_leave_fenced(xo_runner *r, size_t who, const size_t *set, size_t n)
@@ -138,7 +179,7 @@ static void escaped_with_claim(xo_runner *r, size_t who, int safe)
     xo_member *m = &r->all[who];
     if (safe && m->ran) {
         m->settled = 1; /* its statements were sent before any handler could commit: they are in */
-        m->it->outcome = XONCE_FRESH;
+        m->it->outcome = m->rejected ? XONCE_REJECTED : XONCE_FRESH;
         return;
     }
     m->claim_stands = 1;
@@ -239,9 +280,13 @@ static void write_rejected(xo_runner *r, xo_member *m)
     m->it->outcome = what;
 }
 
+int xo_left_writes(const xo_runner *r, const xo_member *m)
+{
+    return m->left && m->twin == SIZE_MAX && (m->verdict == XONCE_REJECT || used_up(r, m, m->verdict));
+}
+
 void xo_finish_left(xo_runner *r, xo_member *m)
 {
-    int max = r->spec->max_attempts > 0 ? r->spec->max_attempts : r->s->max_attempts;
     m->settled = 1;
     m->it->outcome = XONCE_DEFERRED;
     if (m->twin != SIZE_MAX) {
@@ -249,11 +294,10 @@ void xo_finish_left(xo_runner *r, xo_member *m)
         m->it->outcome = o == XONCE_FRESH ? XONCE_DUPLICATE : o;
         return;
     }
-    if (m->verdict == XONCE_RETRY && m->it->failed_run && m->cl.m->attempt >= max) {
+    if (used_up(r, m, m->verdict)) {
         xo_error_restore(&m->it->error);
-        xo_error_context("delivery %d of at most %d failed", m->cl.m->attempt, max);
+        m->verdict = final_verdict(r, m, m->verdict);
         xo_error_save(&m->it->error);
-        m->verdict = XONCE_REJECT;
     }
     if (m->verdict == XONCE_REJECT)
         write_rejected(r, m);

@@ -343,6 +343,16 @@ void xo_my_rollback(xo_conn *c)
         xo_error_restore(&kept);
 }
 
+/* A statement that fails is undone by itself, and nothing else is. */
+static xonce_status my_recover(xo_conn *c, size_t failed, size_t *from)
+{
+    xo_my *m = (xo_my *)c;
+    if (c->lost || c->lent || c->escaped || m->dead)
+        return xo_fail(XONCE_E_CLOSED, "the transaction is of no more use");
+    *from = failed;
+    return xo_my_ready(m);
+}
+
 static xonce_status my_savepoint(xo_conn *c, xo_savepoint_op op)
 {
     static const char *const text[] = {"SAVEPOINT xonce_item", "RELEASE SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_item", "ROLLBACK TO SAVEPOINT xonce_guard",
@@ -387,6 +397,7 @@ static const xo_dialect dialect = {
     .run = xo_my_run,
     .commit = my_commit,
     .rollback = xo_my_rollback,
+    .recover = my_recover,
     .savepoint = my_savepoint,
     .native = my_native,
     .after_lent = my_after_lent,

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BULK_ROWS = 1024 };
+enum { BULK_ROWS = 1024, PART_ROWS = 16 /* where bad ones are about: less is done in vain */ };
 
 #if XO_MY_MARIADB_CLIENT
 
@@ -162,7 +162,7 @@ static xonce_status run_bulk(xo_my *m, const xo_my_wire *types, const xo_stmt *s
     const xo_sql *sql = s->sql;
     xonce_status st = XONCE_OK;
     *bad = 0;
-    for (size_t i = 0, step = n; i < n && st == XONCE_OK;) {
+    for (size_t i = 0, step = m->c.parts && n > PART_ROWS ? PART_ROWS : n; i < n && st == XONCE_OK;) {
         size_t k = step < n - i ? step : n - i;
         xo_my_cached *e = xo_my_find(m, sql->serial);
         if (!e)

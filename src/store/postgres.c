@@ -21,7 +21,7 @@ static void reset_tx(xo_pg_conn *c)
 {
     c->pub.lent = 0;
     c->begun = c->pub.joined;
-    c->item_open = c->guard_in_item = 0;
+    c->item_open = c->guard_in_item = c->recovering = 0;
     c->npending = 0;
 }
 
@@ -55,7 +55,7 @@ xonce_status xo_pg_tx_ready(xo_pg_conn *c)
     switch (PQtransactionStatus(c->pg)) {
     case PQTRANS_INTRANS: return XONCE_OK;
     case PQTRANS_IDLE: return xo_pg_fail_escaped(c);
-    case PQTRANS_INERROR: return xo_pg_fail_aborted(c);
+    case PQTRANS_INERROR: return c->recovering ? XONCE_OK : xo_pg_fail_aborted(c);
     default: return xo_pg_fail_lost(c, "the transaction was open");
     }
 }
@@ -80,7 +80,7 @@ void xo_pg_tx_prefix(xo_pg_conn *c, PGresult **settings)
     }
     for (i = 0; i < c->npending; i++)
         xo_pg_push_text(c, PG_CONTROL, c->pending[i]);
-    c->npending = 0;
+    c->npending = c->recovering = 0;
 }
 
 void xo_pg_push_safe_commit(xo_pg_conn *c)
@@ -105,6 +105,7 @@ xonce_status xo_pg_tx_failed(xo_pg_conn *c, size_t none, size_t *failed)
         return xo_error_restore(&ex->error);
     switch (ex->op[ex->failed].kind) {
     case PG_CONTROL:
+    case PG_PART:
     case PG_GUARD:
         if (strcmp(state, "3B001") == 0 || strcmp(state, "25P01") == 0)
             return xo_pg_fail_escaped(c);
@@ -290,6 +291,7 @@ const xo_dialect *xo_dialect_postgres(void)
         .run = xo_pg_run,
         .commit = xo_pg_commit,
         .rollback = xo_pg_rollback,
+        .recover = xo_pg_recover,
         .savepoint = savepoint,
         .native = native,
         .after_lent = after_lent,

@@ -11,6 +11,7 @@ enum {
     PG_PUMP_BYTES = 1 << 18, /* sent without reading at most this much */
     PG_SEND_BYTES = 1 << 13, /* handed to the kernel when so much has gathered: the server works while we still write */
     PG_PENDING_MAX = 16,
+    PG_PART_MESSAGES = 16,   /* of a commit in parts: what is run again for a bad one */
     PG_PREP_TROUBLE = 2,     /* when they were gone so often none is prepared any more */
     PG_NAME_SIZE = 64
 };
@@ -34,6 +35,7 @@ typedef enum {
     PG_GUARD,   /* the release of the guard */
     PG_PREPARE,
     PG_DROP,
+    PG_PART, /* a savepoint between messages */
     PG_STATEMENT,
     PG_READ_BACK, /* of refused claims, in front of a COMMIT */
     PG_COMMIT
@@ -99,6 +101,7 @@ typedef struct {
     int begun;         /* BEGIN was sent */
     int item_open;     /* savepoints xonce_item that are open */
     int guard_in_item; /* the guard was set inside of one: it goes with it */
+    int recovering;    /* it has failed, and what is pending goes back to where it had not */
     const char *pending[PG_PENDING_MAX];
     size_t npending;
     /* the record table */
@@ -198,6 +201,7 @@ xonce_status xo_pg_tx_failed(xo_pg_conn *c, size_t stmt_none,
 void xo_pg_rollback(xo_conn *x);
 
 /* postgres_run.c */
+xonce_status xo_pg_recover(xo_conn *x, size_t failed, size_t *from);
 void xo_pg_push_stmt(xo_pg_conn *c, const xo_sql *sql, const xonce_value *v, size_t n, size_t index, PGresult **keep);
 xonce_status xo_pg_each_row(const PGresult *r, xo_row_fn fn, void *arg);
 xonce_status xo_pg_run(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed);

@@ -38,11 +38,50 @@ void xo_pg_push_stmt(xo_pg_conn *c, const xo_sql *sql, const xonce_value *v, siz
     xo_pg_push(c, &s);
 }
 
-static void push_all(xo_pg_conn *c, const xo_stmt *s, size_t n)
+#define PART "xonce_part"
+
+/* In front of a message's first statement, now and then. */
+static void push_part(xo_pg_conn *c, const xo_stmt *s, size_t i, size_t *left)
 {
-    size_t i;
-    for (i = 0; i < n && !c->ex.broken; i++)
+    xo_pg_send save = {.kind = PG_PART, .stmt = i, .text = "SAVEPOINT " PART};
+    if (i > 0 && s[i].item == s[i - 1].item)
+        return;
+    if (*left == 0) {
+        xo_pg_push(c, &save);
+        *left = PG_PART_MESSAGES;
+    }
+    --*left;
+}
+
+static void push_all(xo_pg_conn *c, const xo_stmt *s, size_t n, int parts)
+{
+    size_t i, left = 0;
+    for (i = 0; i < n && !c->ex.broken; i++) {
+        if (parts)
+            push_part(c, s, i, &left);
         xo_pg_push_stmt(c, s[i].sql, s[i].v, s[i].sql->nparams, i, NULL);
+    }
+}
+
+xonce_status xo_pg_recover(xo_conn *x, size_t failed, size_t *from)
+{
+    xo_pg_conn *c = xo_pg_of(x);
+    const xo_pg_exchange *ex = &c->ex;
+    size_t at = ex->failed;
+    if (x->lost || x->lent || x->escaped || !ex->answered || at >= ex->n || ex->op[at].kind != PG_STATEMENT || ex->op[at].stmt != failed)
+        return xo_pg_fail_aborted(c);
+    while (at > 0 && ex->op[at].kind != PG_PART)
+        at--;
+    if (ex->op[at].kind != PG_PART)
+        return xo_pg_fail_aborted(c);
+    *from = ex->op[at].stmt;
+    xo_pg_drop_ahead(c); /* nothing of it was run */
+    if (x->lost || PQtransactionStatus(c->pg) != PQTRANS_INERROR)
+        return xo_pg_fail_aborted(c);
+    c->npending = 0;
+    c->pending[c->npending++] = "ROLLBACK TO SAVEPOINT " PART;
+    c->recovering = 1;
+    return XONCE_OK;
 }
 
 xonce_status xo_pg_run(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed)
@@ -58,7 +97,7 @@ xonce_status xo_pg_run(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed)
     xo_pg_start(c, xo_pg_patience(c));
     if (x->in_tx)
         xo_pg_tx_prefix(c, NULL);
-    push_all(c, s, n);
+    push_all(c, s, n, 0);
     st = xo_pg_finish(c);
     if (st != XONCE_OK)
         return xo_pg_tx_failed(c, n, failed);
@@ -160,9 +199,9 @@ xonce_status xo_pg_commit(xo_conn *x, const xo_stmt *s, size_t n, size_t *failed
         return st;
     xo_pg_start(c, xo_pg_patience(c));
     xo_pg_tx_prefix(c, NULL);
-    push_all(c, s, n);
-    push_refused(c, with, &back);
     lent = x->lent;
+    push_all(c, s, n, x->parts && !lent);
+    push_refused(c, with, &back);
     if (lent) { /* the user's code ran on the connection: it may have committed, or lowered the durability */
         xo_pg_push_text(c, PG_GUARD, "RELEASE SAVEPOINT xonce_guard");
         xo_pg_push_safe_commit(c);

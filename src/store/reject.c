@@ -41,7 +41,8 @@ static xonce_status read_properties(xonce_message *m, const char *text)
 
 /* ---- writing ---- */
 
-static xonce_status insert_row(xonce_tx *tx, const xo_claimant *cl, const char *key, const char *reason, int with_body)
+/* later: queued for that message; SIZE_MAX: now. */
+static xonce_status insert_row(xonce_tx *tx, const xo_claimant *cl, const char *key, const char *reason, int with_body, size_t later)
 {
     const xonce_message *m = cl->m;
     xo_buf props = {0}, sql = {0};
@@ -67,7 +68,7 @@ static xonce_status insert_row(xonce_tx *tx, const xo_claimant *cl, const char *
             with_body ? xonce_blob(props.p ? props.p : "", props.len) : xonce_null(),
             xonce_text(reason),
         };
-        st = xo_tx_query(tx, sql.p, v, sizeof v / sizeof *v, NULL, NULL, NULL);
+        st = later == SIZE_MAX ? xo_tx_query(tx, sql.p, v, sizeof v / sizeof *v, NULL, NULL, NULL) : xo_tx_later(tx, sql.p, v, sizeof v / sizeof *v, later);
     }
     xo_buf_free(&props);
     xo_buf_free(&sql);
@@ -148,7 +149,7 @@ static xonce_status write_row(xonce_tx *tx, reject *j, xonce_outcome *what)
     if (there) /* written by an earlier try, or for a record that is pruned by now */
         *what = XONCE_REJECTED;
     if (st == XONCE_OK && *what == XONCE_REJECTED && !there)
-        st = insert_row(tx, j->cl, key, j->reason, j->how != WITHOUT_BODY);
+        st = insert_row(tx, j->cl, key, j->reason, j->how != WITHOUT_BODY, SIZE_MAX);
     return st;
 }
 
@@ -180,12 +181,17 @@ static char *clean(const char *text, int ascii)
     return copy;
 }
 
+static int is_large(const xonce_message *m)
+{
+    size_t n = m->body_len;
+    for (size_t i = 0; i < m->nproperties && n < LARGE_BODY; i++)
+        n += strlen(m->properties[i].value);
+    return n >= LARGE_BODY;
+}
+
 /* The database refused the row, for good as it seems. The body is given up only where its size may be why: it may be the last copy. */
 static void other_form(reject *j)
 {
-    size_t properties = 0;
-    for (size_t i = 0; i < j->cl->m->nproperties; i++)
-        properties += strlen(j->cl->m->properties[i].value);
     j->how++;
     if (j->how == PLAIN_REASON) {
         char *plain = clean(j->reason, 1);
@@ -193,9 +199,22 @@ static void other_form(reject *j)
             free(j->reason);
             j->reason = plain;
         }
-    } else if (j->how == WITHOUT_BODY && j->cl->m->body_len + properties < LARGE_BODY) {
+    } else if (j->how == WITHOUT_BODY && !is_large(j->cl->m)) {
         j->how = NO_WAY;
     }
+}
+
+int xo_reject_fits(const xonce_message *m)
+{
+    return !is_large(m);
+}
+
+xonce_status xo_reject_here(xonce_tx *tx, const xo_claimant *cl, const char *reason, size_t later)
+{
+    char *text = clean(reason, 0);
+    xonce_status st = text ? insert_row(tx, cl, cl->key, text, 1, later) : xo_nomem();
+    free(text);
+    return st;
 }
 
 xonce_status xo_reject_write(xonce_store *s, xo_claimant *cl, int claim_stands, const char *reason, xonce_outcome *what)

@@ -226,7 +226,7 @@ static xo_runner *runner_for(xonce_store *s, xo_item *items, size_t n, const xo_
 static void finish_left(xo_runner *r, int all_went)
 {
     for (size_t i = 0; i < r->n && r->spec->ahead; i++)
-        if (r->all[i].left)
+        if (xo_left_writes(r, &r->all[i]))
             xo_ahead_drop(r->spec->ahead); /* it may hold what is written for them */
     for (size_t i = 0; i < r->n; i++)
         if (r->all[i].left && r->all[i].twin == SIZE_MAX && (all_went || r->all[i].claim_stands))

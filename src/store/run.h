@@ -16,6 +16,8 @@ typedef struct {
     int exposed;            /* the last attempt that claimed it broke off after a handler had had the handle: that one may have committed */
     int maybe;              /* an unknown COMMIT may have applied it: a refused claim then is ours */
     int ran;                /* its handler returned in this attempt */
+    int sent;               /* ... and something of it had gone to the database by then */
+    int rejected;           /* in this transaction: its claim stays, its row in xonce_rejected is written or queued */
     size_t twin;            /* member whose outcome it takes, SIZE_MAX */
     uint64_t lane;          /* ordered: the same number for the same lane */
 } xo_member;
@@ -35,6 +37,9 @@ struct xo_runner {
     xo_runner *next;        /* while this one commits */
     int by_offset;          /* some are claimed by offset */
     int savepoints;         /* a savepoint around each message in this attempt */
+    int apart;              /* the database refused a row of xonce_rejected: rejected ones are written each by itself, which has ways around that */
+    int taken_out;          /* how many left this attempt without ending it */
+    int asked_ahead;        /* the next batch was asked for */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
     size_t safe;            /* those that ran before this one were sent before a handler ended the transaction; SIZE_MAX: nobody was */
 };
@@ -53,6 +58,17 @@ typedef enum {
 /* attempt.c: one transaction over set (indexes, delivery order). Leaves r->tx closed. The reason of AGAIN and FATAL is the thread's last error. */
 xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n);
 
+xo_step xo_step_of_error(void); /* what the thread's last error means for the whole transaction */
+
+/* takeout.c: a bad message leaves, and the transaction goes on with the others. */
+/* The handler of set[pos] does not want it applied, or a statement failed while it ran. DONE: the transaction goes on. */
+xo_step xo_member_failed(xo_runner *r, const size_t *set, size_t n, size_t pos, xonce_verdict v);
+/* Its queued statement failed in a commit. DONE: it left, or is rejected here, and the commit may be tried again. SPLIT: the transaction has to be ended for it, nothing is judged yet, and the thread's last
+   error is the commit's. */
+xo_step xo_out_by_statement(xo_runner *r, const size_t *set, size_t n, size_t who);
+/* Is a commit to be sent in parts? */
+int xo_in_parts(xonce_store *s);
+
 /* The claims of an attempt over set; those for whom no record is written are fresh at once. */
 xonce_status xo_attempt_claims(xo_runner *r, const size_t *set, size_t n);
 
@@ -69,6 +85,12 @@ void xo_ahead_end(xo_runner *r, int begun); /* begun: the connection is the next
 /* All of these take a member's twins along, and in ordered mode all behind it in its lane, in whatever part of a split batch they are. */
 /* Takes a member out, judging the thread's last error when sql_failed. FATAL when that error means that no message can succeed, else WITHOUT. */
 xo_step xo_leave_failed(xo_runner *r, size_t who, xonce_verdict verdict, int sql_failed);
+/* The first half of that: sets the reason as the thread's last error, and the verdict to what it comes to, RETRY or REJECT. */
+xo_step xo_judge_failed(xo_runner *r, size_t who, xonce_verdict *verdict, int sql_failed);
+/* The other half. */
+void xo_leave_by(xo_runner *r, size_t who, xonce_verdict verdict);
+/* Will what became of this one be written, in a transaction of its own? */
+int xo_left_writes(const xo_runner *r, const xo_member *m);
 /* Takes one out because of the last error, which is not its handler's fault. One that has left already stays as it is. */
 void xo_leave_deferred(xo_runner *r, size_t who, xonce_verdict verdict, int failed_run);
 /* After a transaction that a handler ended: finds out what is committed and settles or takes out. WITHOUT, SINGLY, or AGAIN when that changed nothing. */
@@ -84,6 +106,9 @@ xonce_status xo_offset_claim(xo_runner *r, const size_t *set, size_t n);
 /* run.c: the pause before another try. */
 void xo_back_off(int tries);
 
+/* reject.c: in the open transaction, which holds a fresh claim of cl: its row in xonce_rejected, queued for message `later`, or at once when that is SIZE_MAX. */
+xonce_status xo_reject_here(xonce_tx *tx, const xo_claimant *cl, const char *reason, size_t later);
+int xo_reject_fits(const xonce_message *m); /* not so large that the database may refuse it */
 /* reject.c: claim (unless it stands already) and a row in xonce_rejected, in one transaction. XONCE_REJECTED or, when the claim is refused, XONCE_DUPLICATE. */
 xonce_status xo_reject_write(xonce_store *s, xo_claimant *cl, int claim_stands, const char *reason, xonce_outcome *what);
 #endif

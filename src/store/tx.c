@@ -109,6 +109,7 @@ static xonce_status flush(xonce_tx *tx)
     if (tx->nstmts == 0)
         return XONCE_OK;
     size_t failed = 0;
+    tx->sent |= tx->stmts[tx->nstmts - 1].item == tx->item;
     xonce_status st = tx->s->d->run(tx->c, tx->stmts, tx->nstmts, &failed);
     if (st != XONCE_OK)
         st = failed < tx->nstmts ? note_queued(tx, &tx->stmts[failed]) : note_failure(tx, tx->item, NULL);
@@ -186,6 +187,7 @@ static xonce_status run_one(xonce_tx *tx, const xo_sql *sql, const xonce_value *
 {
     xo_stmt one = {.sql = sql, .v = v, .item = tx->item};
     size_t failed = 0;
+    tx->sent = 1;
     xonce_status st = arm_guard(tx, sql);
     if (st == XONCE_OK)
         st = tx->s->d->run(tx->c, &one, 1, &failed);
@@ -234,9 +236,19 @@ xonce_status xonce_exec_values(xonce_tx *tx, const char *sql, const xonce_value 
     return tx->nstmts >= QUEUE_MAX || tx->queued_bytes >= QUEUE_BYTES_MAX ? flush(tx) : XONCE_OK;
 }
 
-xonce_status xo_tx_fence(xonce_tx *tx, const char *update, const xonce_value *v, size_t n, size_t item)
+xonce_status xo_tx_later(xonce_tx *tx, const char *sql, const xonce_value *v, size_t n, size_t item)
 {
     const xo_sql *parsed = NULL;
+    xonce_status st = look_up(tx, sql, n, &parsed);
+    if (st == XONCE_OK)
+        st = enqueue(tx, parsed, v, n);
+    if (st == XONCE_OK)
+        tx->stmts[tx->nstmts - 1].item = item;
+    return st;
+}
+
+xonce_status xo_tx_fence(xonce_tx *tx, const char *update, const xonce_value *v, size_t n, size_t item)
+{
     xo_buf text = {0};
     if (tx->s->d->kind == XO_DIALECT_PG) { /* goes out with what is behind it, the COMMIT too, and takes that down */
         xo_buf_printf(&text, "WITH moved AS (%s RETURNING 1) SELECT 1 / COUNT(*) FROM moved", update);
@@ -245,11 +257,8 @@ xonce_status xo_tx_fence(xonce_tx *tx, const char *update, const xonce_value *v,
     tx->item = item;
     xonce_status st = xo_buf_status(&text);
     if (st == XONCE_OK)
-        st = look_up(tx, update, n, &parsed);
+        st = xo_tx_later(tx, update, v, n, item);
     xo_buf_free(&text);
-    if (st != XONCE_OK)
-        return note_failure(tx, item, NULL);
-    st = enqueue(tx, parsed, v, n);
     if (st != XONCE_OK)
         return note_failure(tx, item, NULL);
     tx->stmts[tx->nstmts - 1].fence = 1;
@@ -298,6 +307,7 @@ static xonce_status run_now(xonce_tx *tx, const char *what, const char *sql, con
     st = look_up(tx, sql, n, &parsed);
     if (st != XONCE_OK)
         return st;
+    tx->sent = 1;
     st = arm_guard(tx, parsed);
     if (st == XONCE_OK)
         st = tx->s->d->query(tx->c, parsed, v, n, call ? on_row : NULL, call, changed);
@@ -333,7 +343,8 @@ xonce_status xo_tx_commit(xonce_tx *tx, size_t *failed_item)
     xonce_status st = tx->s->d->commit(tx->c, tx->stmts, tx->nstmts, &failed);
     if (st != XONCE_OK && failed < tx->nstmts) {
         *failed_item = tx->stmts[failed].item;
-        st = note_queued(tx, &tx->stmts[failed]);
+        tx->failed_at = failed;
+        return note_queued(tx, &tx->stmts[failed]);
     }
     xo_tx_reset_queue(tx);
     return st;
@@ -383,6 +394,7 @@ void *xo_tx_native(xonce_tx *tx, xo_dialect_kind kind)
     }
     if (flush(tx) != XONCE_OK)
         return NULL;
+    tx->sent = 1;
     void *h = lend(tx);
     if (!h)
         note_failure(tx, tx->item, NULL);

@@ -13,8 +13,10 @@ struct xonce_tx {
     xo_sql *owned;             /* statements that did not fit into the pool's cache */
     int writer;                /* holds the pool's writer lock */
     int busy;                  /* inside a row callback */
+    int sent;                  /* set: something of `item` went to the database already. Who runs handlers clears it before each */
     int failed;                /* a statement failed: nothing more until the handler returns */
     size_t failed_item;
+    size_t failed_at;          /* after a commit that failed by a queued statement: which one; the queue is as it was */
     xo_error error;            /* that failure */
     char reason[400];          /* xonce_fail() */
     void *worker;
@@ -30,7 +32,9 @@ void xo_tx_reset_queue(xonce_tx *tx);                     /* forgets queued stat
 void xo_tx_drop_item(xonce_tx *tx, size_t item);          /* forgets those of one message */
 void xo_tx_close(xonce_tx *tx, int rollback);             /* gives the connection back, frees what it holds, not tx itself */
 void xo_tx_clear_failure(xonce_tx *tx);
-xonce_status xo_tx_commit(xonce_tx *tx, size_t *failed_item); /* *failed_item: SIZE_MAX unless a statement failed */
+xonce_status xo_tx_commit(xonce_tx *tx, size_t *failed_item); /* *failed_item: SIZE_MAX unless a queued statement failed */
+/* Queues a statement of the library's own for a message; not where all run at once. */
+xonce_status xo_tx_later(xonce_tx *tx, const char *sql, const xonce_value *v, size_t n, size_t item);
 /* Queues an UPDATE of one row that must find that row, for a message: runs before what is queued behind it. XONCE_E_FENCED, from here, a flush or the commit: it did not. */
 xonce_status xo_tx_fence(xonce_tx *tx, const char *update, const xonce_value *v, size_t n, size_t item);
 /* Now, not queued, not checked for transaction control: the library's own statements. */

@@ -4,7 +4,7 @@
 check_LTLIBRARIES += tests/store/libsuite.la
 tests_store_libsuite_la_SOURCES = tests/store/suite.c tests/store/suite.h tests/store/suite_batches.c tests/store/suite_claims.c \
 	tests/store/suite_ahead.c tests/store/suite_breakers.c tests/store/suite_concurrency.c tests/store/suite_corners.c tests/store/suite_escapes.c tests/store/suite_offset.c tests/store/suite_positions.c tests/store/suite_ranges.c tests/store/suite_refusals.c \
-	tests/store/suite_rejects.c tests/store/suite_sources.c
+	tests/store/suite_rejects.c tests/store/suite_sources.c tests/store/suite_takeout.c
 suite_programs = tests/store/suite_sqlite tests/store/suite_postgres tests/store/suite_mysql tests/store/suite_mysql_plain \
 	tests/store/suite_postgres_days tests/store/suite_mysql_days tests/store/suite_mysql_plain_days
 SUITE_LIBS = tests/store/libsuite.la $(CORE_LIBS)

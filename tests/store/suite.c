@@ -252,6 +252,7 @@ int main(void)
     if (!partitioned) /* it takes messages of several days for one */
         srunner_add_suite(sr, suite_offset());
     srunner_add_suite(sr, suite_ahead());
+    srunner_add_suite(sr, suite_takeout());
     srunner_set_fork_status(sr, CK_NOFORK); /* threads, client libraries and sanitizers do not like fork */
     srunner_set_tap(sr, "-");
     srunner_run_all(sr, CK_SILENT);

@@ -47,4 +47,5 @@ Suite *suite_positions(void);
 Suite *suite_ranges(void);
 Suite *suite_offset(void);
 Suite *suite_ahead(void);
+Suite *suite_takeout(void);
 #endif
