@@ -232,6 +232,97 @@ START_TEST(broken_off_with_a_rejected_one)
 }
 END_TEST
 
+/* Rejected at first, wanted when it is run again. */
+static xonce_verdict changes_its_mind(xonce_tx *tx, const xonce_message *m, void *arg)
+{
+    if (strcmp(xonce_message_id(m), "m1") == 0 && !*(int *)arg) {
+        *(int *)arg = 1;
+        return XONCE_REJECT;
+    }
+    return book(tx, m, NULL);
+}
+
+START_TEST(a_verdict_that_changes)
+{
+    int asked = 0;
+    xonce_store *s = open_store("GID_a");
+    xo_item items[3] = {0};
+    xonce_message *m[3] = {message("m0", "x"), message("m1", "x"), message("m2", "x")};
+    xo_spec spec = {.one = changes_its_mind, .arg = &asked};
+    for (int i = 0; i < 3; i++)
+        items[i].m = m[i];
+    ck_assert_int_eq(xo_failpoints_load("committing=error@1"), XONCE_OK);
+    ck_assert_int_eq(xo_run(s, items, 3, &spec), XONCE_OK);
+    xo_failpoints_load("");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(items[i].outcome, XONCE_FRESH);
+        ck_assert_int_eq(items[i].error.pub.code, XONCE_OK);
+        ck_assert_int_eq(items[i].failed_run, 0);
+        xonce_message_free(m[i]);
+    }
+    ck_assert_int_eq(orders(), 3);
+    ck_assert_int_eq(rejected(), 0);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* Of a batch handler's statements nobody knows which message's they are. */
+static xonce_verdict all_at_once(xonce_tx *tx, xonce_batch *b, void *arg)
+{
+    for (size_t i = 0; i < xonce_batch_count(b); i++)
+        handle(tx, xonce_batch_at(b, i), arg);
+    return XONCE_DONE;
+}
+
+START_TEST(a_batch_handler_is_run_again)
+{
+    static const char *const bodies[] = {"ok", "ok", "null", "ok"};
+    xonce_store *s = open_store("GID_a");
+    make_trouble(s);
+    xo_item items[4] = {0};
+    xonce_message *m[4];
+    xo_spec spec = {.many = all_at_once};
+    for (int i = 0; i < 4; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "m%d", i);
+        m[i] = message(id, bodies[i]);
+        items[i].m = m[i];
+    }
+    ck_assert_int_eq(xo_run(s, items, 4, &spec), XONCE_OK);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(items[i].outcome, i == 2 ? XONCE_DEFERRED : XONCE_FRESH);
+        xonce_message_free(m[i]);
+    }
+    ck_assert_int_eq(orders(), 3);
+    ck_assert_int_eq(records(), 3);
+    xonce_store_close(s);
+}
+END_TEST
+
+/* Another message under the id of the one that leaves: its key is free again, and the next delivery of the other must meet it there. */
+START_TEST(its_id_is_lent_to_another)
+{
+    xonce_store *s = open_store("GID_a");
+    make_trouble(s);
+    xonce_message *m[3] = {message("x", _i ? "retry" : "null"), message("x", "ok"), message("y", "ok")};
+    xo_item items[3] = {0};
+    xo_spec spec = {.one = handle};
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            items[i].m = m[i];
+        ck_assert_int_eq(xo_run(s, round ? items + 1 : items, round ? 2 : 3, &spec), XONCE_OK);
+        ck_assert_int_eq(items[1].outcome, round ? XONCE_DUPLICATE : XONCE_FRESH);
+        ck_assert_int_eq(items[2].outcome, round ? XONCE_DUPLICATE : XONCE_FRESH);
+    }
+    ck_assert_int_eq(items[0].outcome, XONCE_DEFERRED);
+    ck_assert_int_eq(orders(), 2);
+    ck_assert_int_eq(records(), 2);
+    for (int i = 0; i < 3; i++)
+        xonce_message_free(m[i]);
+    xonce_store_close(s);
+}
+END_TEST
+
 /* A handler that commits what stood before it, a rejected one among that, and one that was put off. */
 static xonce_verdict commits(xonce_tx *tx, const xonce_message *m, void *arg)
 {
@@ -283,6 +374,9 @@ Suite *suite_takeout(void)
     tcase_add_test(t, the_database_judges);
     tcase_add_test(t, a_row_that_cannot_be_written_along);
     tcase_add_loop_test(t, broken_off_with_a_rejected_one, 0, sizeof breaks / sizeof *breaks);
+    tcase_add_test(t, a_verdict_that_changes);
+    tcase_add_test(t, a_batch_handler_is_run_again);
+    tcase_add_loop_test(t, its_id_is_lent_to_another, 0, 2);
     tcase_add_test(t, behind_it_a_handler_commits);
     suite_add_tcase(s, t);
     return s;
