@@ -78,7 +78,12 @@ static void print_page(void)
            "xonce consume \\-\\-config FILE ...\nxonce_config_load(cfg, \"FILE\");  xonce_config_set(cfg, \"KEY\", \"VALUE\");\n.fi\n"
            ".SH DESCRIPTION\nLines \\fIkey\\fR = \\fIvalue\\fR; # starts a comment; ${NAME} stands for an environment variable, which must be set.\n"
            "A duration is a number with ms, s, m, h or d, a size a number with k, M or G. An unknown key or a value out of range is an error.\n"
-           "The names of the Java client in parentheses are taken too, with the unit that they have there.\n.SH KEYS\n", XONCE_VERSION);
+           "The names of the Java client in parentheses are taken too, with the unit that they have there.\n"
+           ".PP\nEach key is also an environment variable: XONCE_ and the key in capitals, with _ for dots and hyphens, as XONCE_BATCH_MAX for batch.max. A variable counts more than the file, an option\n"
+           "of the command line more than both; one that is empty counts as unset. A value that is wrong is an error that names the variable.\n"
+           ".PP\nA running\n.B xonce consume\nreads all of them again at SIGHUP. What says so below is taken over at once; the rest is named in the log and holds after a restart. A file that is wrong changes nothing.\n"
+           ".PP\nBehind the settings, a file may have sections for\n.BR xonce\\-consume (1):\n[consume], [subscription \\fINAME\\fR] and [store \\fINAME\\fR]. Everything else passes over them.\n"
+           ".SH KEYS\n", XONCE_VERSION);
     for (size_t i = 0; i < xo_config_count; i++) {
         const xo_config_key *k = &xo_config_keys[i];
         printf(".TP\n.B ");
@@ -91,14 +96,15 @@ static void print_page(void)
         print_range(k);
         printf("; default: ");
         print_troff(k->fallback ? k->fallback : "unset");
-        printf("%s\n", k->secret ? ". Never shown." : ".");
+        printf(".%s%s\n", k->secret ? " Never shown." : "", xo_config_reloads(k->key) ? " Taken over at SIGHUP." : "");
     }
     printf(".SH SEE ALSO\n.BR xonce (1),\n.BR xonce\\-consume (1),\n.BR libxonce (3)\n");
 }
 
 static void print_sample(void)
 {
-    printf("# Configuration of xonce: every key with its default. Made by docs/confpage.c; see xonce.conf(5).\n");
+    printf("# Configuration of xonce: every key with its default. Made by docs/confpage.c; see xonce.conf(5).\n"
+           "# Each key is also an environment variable: XONCE_BATCH_MAX for batch.max. Sections at the end, for several topics and databases: xonce-consume(1).\n");
     for (size_t i = 0; i < xo_config_count; i++) {
         const xo_config_key *k = &xo_config_keys[i];
         printf("\n# %s\n# ", k->sentence);

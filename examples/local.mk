@@ -49,3 +49,39 @@ examples_08_join_mysql_LDADD = libxonce.la $(MYSQL_LIBS)
 examples_09_transaction_SOURCES = examples/09-transaction.c
 examples_09_transaction_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(SQLITE_CFLAGS)
 examples_09_transaction_LDADD = libxonce.la $(SQLITE_LIBS)
+
+# dedup middleware, where the client library is there; run by tests/testing/middleware.sh
+if WITH_SQLITE
+if WITH_KAFKA
+check_PROGRAMS += examples/10-kafka
+endif
+if WITH_AMQP
+check_PROGRAMS += examples/11-amqp
+endif
+if WITH_NATS
+check_PROGRAMS += examples/12-nats
+endif
+endif
+examples_10_kafka_SOURCES = examples/10-kafka.c
+examples_10_kafka_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(KAFKA_CFLAGS)
+examples_10_kafka_LDADD = libxonce.la $(KAFKA_LIBS)
+examples_11_amqp_SOURCES = examples/11-amqp.c
+examples_11_amqp_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(AMQP_CFLAGS)
+examples_11_amqp_LDADD = libxonce.la $(AMQP_LIBS)
+examples_12_nats_SOURCES = examples/12-nats.c
+examples_12_nats_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(NATS_CFLAGS)
+examples_12_nats_LDADD = libxonce.la $(NATS_LIBS)
+
+# tests of handlers, with libxonce-test; run by tests/testing/examples.sh
+if WITH_PROGRAM
+check_PROGRAMS += examples/13-test-check
+if WITH_GTEST
+check_PROGRAMS += examples/14-test-gtest
+endif
+endif
+examples_13_test_check_SOURCES = examples/13-test-check.c
+examples_13_test_check_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(CHECK_CFLAGS)
+examples_13_test_check_LDADD = libxonce-test.la libxonce.la $(CHECK_LIBS)
+examples_14_test_gtest_SOURCES = examples/14-test-gtest.cc
+examples_14_test_gtest_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(GTEST_CFLAGS)
+examples_14_test_gtest_LDADD = libxonce-test.la libxonce.la $(GTEST_LIBS)

@@ -44,11 +44,15 @@ EXTRA_DIST += tests/lib/servers.sh tests/lib/with-servers.sh tests/lib/tap.sh te
 include tests/unit/local.mk
 include tests/store/local.mk
 include tests/proto/local.mk
+include tests/testing/local.mk
 include tests/remoting/local.mk
 include tests/source/local.mk
 include tests/cli/local.mk
+include tests/docs/local.mk
 include tests/consumer/local.mk
+include tests/status/local.mk
 include tests/crash/local.mk
 include tests/interop/local.mk
 include tests/fuzz/local.mk
 include tests/rules/local.mk
+include tests/packaging/local.mk

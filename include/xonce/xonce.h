@@ -83,6 +83,12 @@ enum { XONCE_LOG_ERROR = 0, XONCE_LOG_WARN = 1, XONCE_LOG_INFO = 2, XONCE_LOG_DE
 /* Where log lines go: fn(level, area, text, arg) with one line, no newline. Called from any thread, not concurrently. NULL (the start
    value) drops them. Not to be called from inside fn. */
 XONCE_API void xonce_set_log(void (*fn)(int level, const char *area, const char *text, void *arg), void *arg);
+/* Writes log lines as the keys log.* of cfg say (xonce.conf(5)): to log.file, or to standard error, up to log.level. cfg may be NULL; it is not kept. Takes the place of what xonce_set_log() or an
+   earlier call said, and the other way round; called again it opens the file anew. XONCE_E_INVALID: the file cannot be opened; nothing has changed then. */
+XONCE_API xonce_status xonce_log_open(const xonce_config *cfg);
+/* Lines above this level (XONCE_LOG_*) are dropped from here on: at first none for xonce_set_log(), those above log.level for xonce_log_open(). Returns the level before; one that is none (-1) only asks.
+   Any thread, also a signal handler. */
+XONCE_API int xonce_log_level(int level);
 
 /* ---- Configuration ------------------------------------------------------------------------------------------------------------- */
 
@@ -91,9 +97,11 @@ XONCE_API xonce_status xonce_config_new(xonce_config **out);
 /* Sets a key. Durations take "250ms" "30s" "5m" "4d", sizes "64k" "512M". XONCE_E_INVALID for an unknown key (the text names the nearest)
    or a value out of range (the text names the range). Java SDK names (ConsumeThreadNums...) are taken as aliases. */
 XONCE_API xonce_status xonce_config_set(xonce_config *c, const char *key, const char *value);
-/* Reads "key = value" lines; '#' starts a comment, ${NAME} is an environment variable (unset = error). Errors name file and line; the
-   configuration is unchanged then. */
+/* Reads "key = value" lines; '#' starts a comment, ${NAME} is an environment variable (unset = error). Sections of xonce consume ([consume], [subscription NAME], [store NAME]) are passed over. Errors
+   name file and line; the configuration is unchanged then. */
 XONCE_API xonce_status xonce_config_load(xonce_config *c, const char *path);
+/* Sets each key whose environment variable is there and not empty: XONCE_BATCH_MAX for batch.max, dots and hyphens being underscores. XONCE_E_INVALID names the variable; the configuration is unchanged then. */
+XONCE_API xonce_status xonce_config_env(xonce_config *c);
 XONCE_API void xonce_config_free(xonce_config *c);
 
 /* ---- Messages ------------------------------------------------------------------------------------------------------------------ */
@@ -126,6 +134,8 @@ XONCE_API const char *xonce_message_key(const xonce_message *m); /* property KEY
 /* The offset, -1 when unknown; broker ("" when unknown) and queue (-1) are set when not NULL. */
 XONCE_API int64_t xonce_message_offset(const xonce_message *m, const char **broker, int32_t *queue);
 XONCE_API int xonce_message_attempt(const xonce_message *m);
+/* The W3C trace context that the message was sent with: its property traceparent (in any case), "00-" 32 hex "-" 16 hex "-" 2 hex, checked; NULL when it has none or an invalid one. */
+XONCE_API const char *xonce_message_traceparent(const xonce_message *m);
 XONCE_API int64_t xonce_message_store_time(const xonce_message *m); /* when the broker stored it, ms UTC; -1 when unknown */
 XONCE_API void *xonce_message_owner(const xonce_message *m);        /* as given to xonce_message_wrap: a delivery tag, a rd_kafka_message_t */
 XONCE_API void xonce_message_free(xonce_message *m);
@@ -312,10 +322,12 @@ typedef struct {
 /* ack gets, per queue, only the last message of a gapless settled run (Kafka's offsets) */
 #define XONCE_SOURCE_CUMULATIVE 1u
 /* http://host[:port][?instance=MQ_INST_x] or https://: the RocketMQ HTTP protocol. Credentials come from cfg (credentials.*), the environment
-   (ALIBABA_CLOUD_ACCESS_KEY_ID, _SECRET, ALIBABA_CLOUD_SECURITY_TOKEN) or cfg's credentials.file; in a URI they are refused. Does not connect yet.
+   (ALIBABA_CLOUD_ACCESS_KEY_ID, _SECRET, ALIBABA_CLOUD_SECURITY_TOKEN) or cfg's credentials.file; in a URI they are refused; without any only an endpoint on a loopback address is asked, unsigned. Does not connect yet.
    rocketmq://host[:port][;host[:port]]...[?instance=N]: the name servers of an Apache RocketMQ cluster (4.9, 5.x, the cloud's TCP endpoints); port 9876 unless given, [v6] in brackets.
    Where a queue is read from, how members share queues and what retries do: docs/rocketmq.md. */
 XONCE_API xonce_status xonce_source_open(xonce_source **out, const char *uri, const xonce_config *cfg);
+/* For the functions of a source of your own: makes this the thread's last error, so that the log says why, and returns code: return xonce_set_error(XONCE_E_CONNECT, "no broker at %s", host). */
+XONCE_API xonce_status xonce_set_error(xonce_status code, const char *fmt, ...) XONCE_PRINTF_(2, 3);
 /* ops is copied. */
 XONCE_API xonce_status xonce_source_custom(xonce_source **out, const xonce_source_ops *ops, void *self);
 /* The consumer that uses it must be freed before. */
@@ -337,6 +349,13 @@ XONCE_API xonce_status xonce_on_ordered(xonce_consumer *c, const char *topic, co
 typedef enum { XONCE_CLAIM_RECORD = 0, XONCE_CLAIM_OFFSET = 1 } xonce_claim_mode;
 /* After the topic was subscribed, before start; else config `claim` says it for all topics. XONCE_E_NOT_FOUND: it is not subscribed; XONCE_E_INVALID: the source has no offsets (it is not rocketmq://). */
 XONCE_API xonce_status xonce_on_claim(xonce_consumer *c, const char *topic, xonce_claim_mode mode);
+/* Which of several databases a message belongs to: an index into the stores of xonce_on_stores. It must follow from the message alone and stay the same for good: a message that is sent elsewhere when it comes
+   again is applied there too. Out of range is the first; let its handler reject what belongs nowhere. Called on a thread of the consumer's, and by your handler if it wants to know. */
+typedef size_t (*xonce_route_fn)(const xonce_message *m, void *arg);
+/* The messages of a topic go to these databases instead of the consumer's own: all to stores[0], or, with n > 1, each to stores[fn(m, arg)]. After the topic was subscribed, before start, once per topic.
+   The stores are borrowed, like the consumer's own, and of the same group. Each has its own records, watermark and pruning. One that is down holds up the others only once buffer.messages wait for it.
+   Positions of a rocketmq:// source are kept in the topic's first store. XONCE_E_INVALID with xonce_consumer_start: claim=offset and n > 1. XONCE_E_NOT_FOUND: the topic is not subscribed. */
+XONCE_API xonce_status xonce_on_stores(xonce_consumer *c, const char *topic, xonce_store *const *stores, size_t n, xonce_route_fn fn, void *arg);
 /* Runs until asked to stop, on threads of its own; the calling thread waits. XONCE_OK after an orderly stop; an error when it cannot go on (the table is missing, a
    right, the endpoint refuses the credentials): nothing is acknowledged then that was not committed. */
 XONCE_API xonce_status xonce_consumer_run(xonce_consumer *c);
@@ -347,6 +366,10 @@ XONCE_API void xonce_consumer_ask_stop(xonce_consumer *c);
 /* Stops polling, finishes what runs, commits, settles, joins the threads. XONCE_E_TIMEOUT when handlers did not return within timeout_ms: their messages come again,
    and the consumer must not be freed until a later stop succeeds. Not from a handler, not from a signal handler. */
 XONCE_API xonce_status xonce_consumer_stop(xonce_consumer *c, int64_t timeout_ms);
+/* Takes over what differs in cfg (NULL: all defaults) from the settings in force and can change while the consumer runs: workers (up to as many as it was started with), batch.max, batch.linger, buffer.messages,
+   buffer.size, prune.every, prune.window, prune.rate, and prune.keep when it grows. left, if not NULL, is called for each other key that differs: it holds after a restart. XONCE_E_INVALID, and
+   nothing has changed: prune.keep is too short. Any thread; left runs in this one. */
+XONCE_API xonce_status xonce_consumer_reconfigure(xonce_consumer *c, const xonce_config *cfg, void (*left)(const char *key, void *arg), void *arg);
 typedef struct {
     size_t size; /* sizeof(xonce_counts), set by the caller */
     uint64_t polled, fresh, duplicate, rejected, retried, acked, ack_failed, conflicts, unknown_commits, replayed, pruned;
@@ -356,6 +379,13 @@ typedef struct {
 } xonce_counts;
 /* A snapshot. Thread-safe, while the consumer exists. */
 XONCE_API xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *out);
+/* Serves what there is to see of the consumer over HTTP, by threads of its own, until the consumer is freed: / is a page for people, /metrics for Prometheus, /healthz and /readyz for probes,
+   /status.json everything. listen: "HOST:PORT" or "[HOST]:PORT", port 0: any free one; nothing but this address is listened on. Whoever reaches it may look: there are no passwords, nothing can be
+   changed, and settings that are secrets are masked; but reasons and error texts are shown. Before start or after, once. XONCE_E_INVALID: not HOST:PORT, or served already; XONCE_E_CONNECT: it cannot be
+   listened on. docs/monitoring/README.md */
+XONCE_API xonce_status xonce_consumer_status_listen(xonce_consumer *c, const char *listen);
+/* "http://HOST:PORT", the consumer's; NULL when nothing is served. */
+XONCE_API const char *xonce_consumer_status_address(xonce_consumer *c);
 /* After a stop. */
 XONCE_API void xonce_consumer_free(xonce_consumer *c);
 

@@ -1,6 +1,5 @@
-/* A configuration: values of the keys of config_table.c, by hand or from a file. */
+/* A configuration: values of the keys of config_table.c. */
 #include "base/config.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -14,7 +13,7 @@ struct xonce_config {
     char **text; /* one per key of the table; NULL = the default holds */
 };
 
-enum { MAX_FILE = 1 << 20, MAX_VALUE = 64 * 1024 };
+enum { MAX_VALUE = 64 * 1024 };
 
 xonce_status xonce_config_new(xonce_config **out)
 {
@@ -313,141 +312,26 @@ int xo_config_is_set(const xonce_config *cfg, const char *key)
     return cfg && i < xo_config_count && cfg->text[i] != NULL;
 }
 
-/* ---- files ---- */
-
-static xonce_status read_all(FILE *f, const char *path, xo_buf *b)
+void xo_config_swap(xonce_config *a, xonce_config *b)
 {
-    char chunk[4096];
-    size_t n;
-    b->max = MAX_FILE;
-    while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0 && !b->failed) {
-        xo_buf_add(b, chunk, n);
+    char **text = a->text;
+    a->text = b->text;
+    b->text = text;
+}
+
+xonce_status xo_config_take(xonce_config *c, const xonce_config *from, const char *key)
+{
+    int by_alias;
+    size_t i = find(key, &by_alias);
+    if (i == xo_config_count) {
+        return unknown_key(key);
     }
-    xo_wipe(chunk, sizeof(chunk));
-    if (ferror(f)) {
-        return xo_fail(XONCE_E_INVALID, "%s: cannot be read: %s", path, strerror(errno));
+    const char *text = from ? from->text[i] : NULL;
+    char *copy = xo_strdup(text);
+    if (text && !copy) {
+        return xo_nomem();
     }
-    if (xo_buf_status(b) != XONCE_OK) {
-        return xo_error_context("%s", path);
-    }
-    if (b->p && memchr(b->p, 0, b->len)) {
-        return xo_fail(XONCE_E_INVALID, "%s: holds a zero byte; this is no settings file", path);
-    }
+    xo_wipe_free(c->text[i]);
+    c->text[i] = copy;
     return XONCE_OK;
-}
-
-static const char *trim(const char *p, const char **end)
-{
-    while (p < *end && strchr(" \t\r", *p)) {
-        p++;
-    }
-    while (*end > p && strchr(" \t\r", (*end)[-1])) {
-        (*end)--;
-    }
-    return p;
-}
-
-/* Replaces ${NAME}. What a variable holds is taken as it is. */
-static xonce_status expand(xo_buf *out, const char *p, const char *end)
-{
-    while (p < end) {
-        const char *close = NULL;
-        if (p + 1 < end && p[0] == '$' && p[1] == '{') {
-            close = memchr(p, '}', (size_t)(end - p));
-            if (!close) {
-                return xo_fail(XONCE_E_INVALID, "\"${\" has no \"}\"");
-            }
-        }
-        if (!close) {
-            xo_buf_char(out, *p++);
-            continue;
-        }
-        char name[128];
-        size_t n = (size_t)(close - p) - 2;
-        if (n == 0 || n >= sizeof(name)) {
-            return xo_fail(XONCE_E_INVALID, "\"${...}\" needs a variable's name of up to 127 bytes");
-        }
-        memcpy(name, p + 2, n);
-        name[n] = 0;
-        const char *value = getenv(name);
-        if (!value) {
-            return xo_fail(XONCE_E_INVALID, "the environment variable %s is not set", name);
-        }
-        xo_buf_str(out, value);
-        p = close + 1;
-    }
-    return xo_buf_status(out);
-}
-
-static xonce_status set_line(xonce_config *c, const char *p, const char *end)
-{
-    /* '#' starts a comment where a word could start, so that it may stand inside a value */
-    for (const char *q = p; q < end; q++) {
-        if (*q == '#' && (q == p || q[-1] == ' ' || q[-1] == '\t')) {
-            end = q;
-        }
-    }
-    p = trim(p, &end);
-    if (p == end) {
-        return XONCE_OK;
-    }
-    const char *eq = memchr(p, '=', (size_t)(end - p)), *name_end = eq;
-    if (!eq) {
-        return xo_fail(XONCE_E_INVALID, "expected \"key = value\"");
-    }
-    p = trim(p, &name_end);
-    char *name = xo_memdup0(p, (size_t)(name_end - p));
-    xo_buf value = {0};
-    const char *v = trim(eq + 1, &end);
-    xonce_status rc = name ? expand(&value, v, end) : xo_nomem();
-    char *text = rc == XONCE_OK ? xo_buf_take(&value) : NULL;
-    if (rc == XONCE_OK) {
-        rc = text ? xonce_config_set(c, name, text) : xo_nomem();
-    }
-    xo_buf_free(&value);
-    xo_wipe_free(text);
-    free(name);
-    return rc;
-}
-
-static xonce_status set_lines(xonce_config *c, const char *path, const char *p)
-{
-    for (int line = 1; *p; line++) {
-        size_t n = strcspn(p, "\n");
-        if (set_line(c, p, p + n) != XONCE_OK) {
-            return xo_error_context("%s:%d", path, line);
-        }
-        p += n + (p[n] == '\n');
-    }
-    return XONCE_OK;
-}
-
-xonce_status xonce_config_load(xonce_config *c, const char *path)
-{
-    xonce_config *next = NULL;
-    xo_buf b = {0};
-    if (!c || !path) {
-        return xo_fail(XONCE_E_INVALID, "xonce_config_load: configuration and path must not be NULL");
-    }
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        return xo_fail(XONCE_E_INVALID, "%s: cannot be opened: %s", path, strerror(errno));
-    }
-    xonce_status rc = read_all(f, path, &b);
-    (void)fclose(f);
-    if (rc == XONCE_OK) {
-        rc = xo_config_copy(&next, c);
-    }
-    if (rc == XONCE_OK) {
-        rc = set_lines(next, path, b.p ? b.p : "");
-    }
-    if (rc == XONCE_OK) {
-        char **text = c->text;
-        c->text = next->text;
-        next->text = text;
-    }
-    xonce_config_free(next);
-    xo_wipe(b.p, b.len);
-    xo_buf_free(&b);
-    return rc;
 }

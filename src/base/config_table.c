@@ -28,6 +28,7 @@ const xo_config_key xo_config_keys[] = {
      "How long a handler may hold a transaction before the database ends it and the message comes again.", 0, "m"},
     INT("buffer.messages", "maxCachedMessageAmount", 100, 50000, "5000", "Most messages in memory. More: longer pauses of the source are bridged; fewer: less memory, and less comes again when the process dies."),
     {"buffer.size", "maxCachedMessageSizeInMiB", XO_T_SIZE, NULL, MIB(16), MIB(2048), "512M", NULL, "Most bytes of message bodies in memory.", 0, "M"},
+    TEXT("status", NULL, "HOST:PORT at which `xonce consume` serves its status page, metrics and health; unset = nowhere."),
     DURATION("exit-when-idle", NULL, 0, DAYS(1), "0", "Stop after this long without a message; 0 = never."),
     INT("store.connections", NULL, 0, 1000, "0", "Most connections to the database; 0 = workers + 2."),
     DURATION("store.connect-timeout", NULL, MS(100), MINUTES(5), "10s", "How long connecting to the database may take."),
@@ -57,8 +58,14 @@ const xo_config_key xo_config_keys[] = {
     {"message-model", "MessageModel|messageModel", XO_T_CHOICE, NULL, 0, 0, "CLUSTERING", "CLUSTERING|BROADCASTING", "BROADCASTING is refused: exactly once is per group.", 0, NULL},
     DURATION("send.timeout", "SendMsgTimeoutMillis|sendMsgTimeout", MS(100), MINUTES(5), "10s", "How long a send may take, retries included."),
     INT("send.retries", "retryTimesWhenSendFailed", 0, 16, "2", "How often a failed send is tried again, on another broker where there is one (rocketmq)."),
-    {"send.exactly-once", "EXACTLYONCE_DELIVERY", XO_T_BOOL, NULL, 0, 1, "off", NULL, "Add EXTEND_UNIQ_INFO to each message sent (rocketmq).", 0, NULL},
-    {"trace", "MsgTraceSwitch", XO_T_BOOL, NULL, 0, 1, "off", NULL, "Write message traces to the broker (rocketmq).", 0, NULL},
+    {"send.exactly-once", "EXACTLYONCE_DELIVERY|exactlyOnceDelivery", XO_T_BOOL, NULL, 0, 1, "off", NULL, "Add EXTEND_UNIQ_INFO to each message sent (rocketmq).", 0, NULL},
+    {"trace", "MsgTraceSwitch|msgTraceSwitch", XO_T_BOOL, NULL, 0, 1, "off", NULL, "Write message traces to the broker (rocketmq).", 0, NULL},
+    CHOICE("log.level", "error|warn|info|debug", "warn", "How much is logged; --verbose means info at least. SIGUSR1 makes it more, SIGUSR2 less, until the process ends."),
+    CHOICE("log.format", "text|logfmt|json", "text", "How log lines are written: for people, as name=value, or as JSON, one object a line."),
+    TEXT("log.file", NULL, "File that log lines are appended to; unset = standard error. Several processes may share it; one that was moved away is opened anew."),
+    {"log.size", NULL, XO_T_SIZE, NULL, INT64_C(65536), MIB(1024), "64M", NULL, "Size at which the log file becomes FILE.1 and a new one is begun.", 0, NULL},
+    INT("log.files", NULL, 1, 1000, "10", "Most log files: FILE, FILE.1, FILE.2 and so on; the oldest is deleted."),
+    INT("log.rate", NULL, 0, 100000, "10", "Most lines a second about single messages, of each kind (duplicate, retried, put off, rejected); what is left out is counted in one line. 0 = all."),
     {"tls", NULL, XO_T_BOOL, NULL, 0, 1, "off", NULL, "Use TLS to name servers and brokers (rocketmq).", 0, NULL},
     TEXT("tls.ca", NULL, "File with the certificates that name servers and brokers are checked against; unset = those of the system."),
     TEXT("tls.cert", NULL, "File with our own certificate."),
@@ -123,6 +130,19 @@ const char *xo_config_elsewhere(const char *name)
         }
     }
     return NULL;
+}
+
+/* What xonce_consumer_reconfigure() takes over. */
+static const char *const reloads[] = {"workers", "batch.max", "batch.linger", "buffer.messages", "buffer.size", "prune.keep", "prune.every", "prune.window", "prune.rate", "log.level", "log.rate"};
+
+int xo_config_reloads(const char *key)
+{
+    for (size_t i = 0; i < sizeof(reloads) / sizeof(reloads[0]); i++) {
+        if (strcmp(reloads[i], key) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 const size_t xo_config_count = sizeof(xo_config_keys) / sizeof(xo_config_keys[0]);

@@ -5,6 +5,9 @@
 int xo_cmd_bench(int argc, char **argv);
 int xo_cmd_check(int argc, char **argv);
 int xo_cmd_consume(int argc, char **argv);
+int xo_cmd_convert(int argc, char **argv);
+int xo_cmd_doctor(int argc, char **argv);
+int xo_cmd_explain(int argc, char **argv);
 int xo_cmd_init(int argc, char **argv);
 int xo_cmd_prune(int argc, char **argv);
 int xo_cmd_rejected(int argc, char **argv);

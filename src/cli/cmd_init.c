@@ -14,10 +14,10 @@ static void print_sql(const char *sql, void *arg)
 static int create(const char *uri, int partitioned)
 {
     xonce_store *s;
-    int rc = xo_store_connect(&s, uri, "xonce", NULL);
-    if (rc != XO_GO_ON) {
-        return rc;
+    if (xonce_store_open(&s, uri, "xonce", NULL) != XONCE_OK) {
+        return xo_store_refused(uri);
     }
+    int rc;
     if ((partitioned ? xo_store_init_partitioned : xonce_store_upgrade)(s) != XONCE_OK) {
         rc = xo_out_failed("the tables could not be created");
     } else {

@@ -117,8 +117,8 @@ int xo_cmd_prune(int argc, char **argv)
         return xo_out_failed(NULL);
     }
     int rc = xo_args_parse(&usage, argc, argv, &nrest);
+    rc = rc == XO_GO_ON ? xo_out_log_start(cfg, verbose) : rc;
     if (rc == XO_GO_ON) {
-        xo_out_log(verbose);
         rc = run(&usage, store, group, cfg, &o);
     }
     xonce_config_free(cfg);

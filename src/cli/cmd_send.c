@@ -369,8 +369,8 @@ int xo_cmd_send(int argc, char **argv)
         return xo_out_failed(NULL);
     }
     int rc = xo_args_parse(&usage, argc, argv, &nrest);
+    rc = rc == XO_GO_ON ? xo_out_log_start(o.cfg, o.verbose) : rc;
     if (rc == XO_GO_ON) {
-        xo_out_log(o.verbose);
         rc = run(&usage, &o, nrest ? argv[1] : NULL);
     }
     xo_list_free(&o.properties);

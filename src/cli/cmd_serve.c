@@ -26,8 +26,9 @@ static const char about[] =
     "Signatures are checked against the credentials of ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, if set, "
     "ALIBABA_CLOUD_SECURITY_TOKEN, or of --credentials.";
 static const char notes[] =
-    "The first line on stdout is \"listening on URL\". SIGTERM and SIGINT stop it, SIGUSR1 prints a line of figures on stderr, as does the end. Faults change what "
-    "clients see, never what is stored. Exit codes: 0 stopped, 1 failed, 2 wrong use, also without credentials and --no-auth.";
+    "The first line on stdout is \"listening on URL\", the second \"page at URL\": open that in a browser to see queues, faults and messages. SIGTERM and "
+    "SIGINT stop it, SIGUSR1 prints a line of figures on stderr, as does the end. Faults change what clients see, never what is stored. Exit codes: "
+    "0 stopped, 1 failed, 2 wrong use, also without credentials and --no-auth.";
 static const char example[] = "  xonce serve --listen 127.0.0.1:8080 --data /tmp/queues --instance MQ_INST_demo --no-auth --duplicate 10% --lose-ack 10%";
 static const char synopsis[] = "--listen HOST:PORT --data DIR [--instance ID] [--redeliver TIME] [FAULT]... [--strict --topic NAME[:KIND]...]";
 
@@ -83,7 +84,7 @@ static int serve(const xo_endpoint_options *o)
         int rc = xo_out_failed(NULL);
         return st == XONCE_E_INVALID ? XO_EXIT_USAGE : rc;
     }
-    printf("listening on %s\n", xo_endpoint_url(ep));
+    printf("listening on %s\npage at %s\n", xo_endpoint_url(ep), xo_endpoint_page(ep));
     int rc = fflush(stdout) == 0 ? XO_EXIT_OK : XO_EXIT_FAILED, signal_number = 0;
     while (rc == XO_EXIT_OK && sigwait(&set, &signal_number) == 0 && signal_number == SIGUSR1)
         print_stats(ep);

@@ -144,8 +144,8 @@ int xo_cmd_topic(int argc, char **argv)
         return xo_out_failed(NULL);
     }
     int rc = xo_args_parse(&usage, argc, argv, &nrest);
+    rc = rc == XO_GO_ON ? xo_out_log_start(o.cfg, o.verbose) : rc;
     if (rc == XO_GO_ON) {
-        xo_out_log(o.verbose);
         rc = run(&usage, &o, nrest ? argv[1] : NULL);
     }
     xonce_config_free(o.cfg);

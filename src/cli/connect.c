@@ -1,8 +1,11 @@
 /* Opening a store for a command, and making a handler from its options. */
 #include "cli/connect.h"
+#include "base/text.h"
 #include "cli/output.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *xo_store_uri(const xo_usage *u, const char *given)
 {
@@ -21,11 +24,35 @@ int xo_open_failed(const char *what)
     return code == XONCE_E_INVALID ? XO_EXIT_USAGE : XO_EXIT_FAILED;
 }
 
+/* SQLite would make the file of a mistyped URI. Anything else that is wrong with it is told by opening. */
+static xonce_status sqlite_file_is_there(const char *uri)
+{
+    xo_uri u;
+    if (strncmp(uri, "sqlite:", 7) != 0 || xo_uri_parse(&u, uri) != XONCE_OK) {
+        return XONCE_OK;
+    }
+    xonce_status st = XONCE_OK;
+    if (!*u.host && *u.path && u.nquery == 0 && strcmp(u.path, ":memory:") != 0 && access(u.path, F_OK) != 0 && errno == ENOENT) {
+        st = xo_fail(XONCE_E_NOT_FOUND, "there is no file %s; `xonce init --store %s` makes it, with its tables", u.path, uri);
+    }
+    xo_uri_free(&u);
+    return st;
+}
+
+xonce_status xo_store_existing(xonce_store **out, const char *uri, const char *group, const xonce_config *cfg)
+{
+    *out = NULL;
+    xonce_status st = sqlite_file_is_there(uri);
+    return st == XONCE_OK ? xonce_store_open(out, uri, group, cfg) : st;
+}
+
 int xo_store_connect(xonce_store **out, const char *uri, const char *group, const xonce_config *cfg)
 {
-    if (xonce_store_open(out, uri, group, cfg) == XONCE_OK) {
-        return XO_GO_ON;
-    }
+    return xo_store_existing(out, uri, group, cfg) == XONCE_OK ? XO_GO_ON : xo_store_refused(uri);
+}
+
+int xo_store_refused(const char *uri)
+{
     xo_error e;
     xo_error_save(&e);
     char *shown = xo_uri_mask(uri);

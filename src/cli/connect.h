@@ -22,6 +22,10 @@
 const char *xo_store_uri(const xo_usage *u, const char *given);
 /* XO_GO_ON, or the exit code after telling what failed: XO_EXIT_USAGE when URI or group are wrong. cfg may be NULL. */
 int xo_store_connect(xonce_store **out, const char *uri, const char *group, const xonce_config *cfg);
+/* The same without a word. xonce_store_open() would make the SQLite file of a mistyped URI, which is for init alone. */
+xonce_status xo_store_existing(xonce_store **out, const char *uri, const char *group, const xonce_config *cfg);
+/* Tells the last error, of opening this URI, with its password masked. Returns the exit code. */
+int xo_store_refused(const char *uri);
 /* The exit code for the last error of an opening: wrong arguments are a wrong use. Tells it on stderr. */
 int xo_open_failed(const char *what);
 
@@ -38,5 +42,5 @@ int xo_apply_make(xo_apply *a, const xo_usage *u, const char *uri, const char *s
 int xo_apply_try(const xo_apply *a, xonce_store *s);
 void xo_apply_free(xo_apply *a);
 
-enum { XO_EXEC_TIMEOUT_MS = 5 * 60 * 1000 };
+enum { XO_EXEC_TIMEOUT_MS = 5 * 60 * 1000, XO_EXEC_TIMEOUT_MAX_MS = 179 * 60 * 1000 };
 #endif

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/output.h"
+#include "message/trace.h"
 #include "store/tx.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -106,7 +107,7 @@ static void env_property(const char *name, const char *value, void *arg)
 
 static int is_ours(const char *text)
 {
-    static const char *const names[] = {"XONCE_ID=", "XONCE_TOPIC=", "XONCE_TAG=", "XONCE_KEY=", "XONCE_ATTEMPT=", "XONCE_PROPERTY_"};
+    static const char *const names[] = {"XONCE_ID=", "XONCE_TOPIC=", "XONCE_TAG=", "XONCE_KEY=", "XONCE_ATTEMPT=", "XONCE_PROPERTY_", "TRACEPARENT=", "TRACESTATE="};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strncmp(text, names[i], strlen(names[i])) == 0) {
             return 1;
@@ -123,6 +124,13 @@ char **xo_exec_environment(const xonce_message *m, char *const *inherited)
     env_take(&l, xo_printf("XONCE_TAG=%s", xonce_message_tag(m)));
     env_take(&l, xo_printf("XONCE_KEY=%s", xonce_message_key(m)));
     env_take(&l, xo_printf("XONCE_ATTEMPT=%d", xonce_message_attempt(m)));
+    /* the trace goes on in the program; without one it must not join that of our own start */
+    if (xonce_message_traceparent(m)) {
+        env_take(&l, xo_printf("TRACEPARENT=%s", xonce_message_traceparent(m)));
+    }
+    if (xo_message_tracestate(m)) {
+        env_take(&l, xo_printf("TRACESTATE=%s", xo_message_tracestate(m)));
+    }
     xonce_message_each_property(m, env_property, &l);
     for (; *inherited; inherited++) {
         if (!is_ours(*inherited)) {

@@ -5,6 +5,9 @@ xonce_SOURCES += \
 	src/cli/cmd_bench.c \
 	src/cli/cmd_check.c \
 	src/cli/cmd_consume.c \
+	src/cli/cmd_convert.c \
+	src/cli/cmd_doctor.c \
+	src/cli/cmd_explain.c \
 	src/cli/cmd_init.c \
 	src/cli/cmd_prune.c \
 	src/cli/cmd_rejected.c \
@@ -18,8 +21,26 @@ xonce_SOURCES += \
 	src/cli/cmd_upgrade.c \
 	src/cli/connect.c \
 	src/cli/connect.h \
+	src/cli/doctor.h \
+	src/cli/doctor_rocketmq.c \
+	src/cli/doctor_source.c \
+	src/cli/doctor_store.c \
+	src/cli/convert.h \
+	src/cli/convert_beans.c \
+	src/cli/convert_model.c \
+	src/cli/convert_placeholder.c \
+	src/cli/convert_read.c \
+	src/cli/convert_settings.c \
+	src/cli/convert_skeleton.c \
+	src/cli/convert_store.c \
+	src/cli/convert_write.c \
+	src/cli/convert_xml.c \
 	src/cli/exec.c \
 	src/cli/exec.h \
+	src/cli/fleet.c \
+	src/cli/fleet.h \
+	src/cli/findings.c \
+	src/cli/findings.h \
 	src/cli/jsonpath.c \
 	src/cli/jsonpath.h \
 	src/cli/lag.c \
@@ -35,7 +56,12 @@ xonce_SOURCES += \
 	src/cli/options.h \
 	src/cli/output.c \
 	src/cli/output.h \
+	src/cli/plan.c \
+	src/cli/plan.h \
 	src/cli/print.c \
 	src/cli/print.h \
 	src/cli/sqltemplate.c \
-	src/cli/sqltemplate.h
+	src/cli/sqltemplate.h \
+	src/cli/story.c \
+	src/cli/story.h \
+	src/cli/story_log.c

@@ -3,11 +3,14 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/output.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+extern char **environ;
 
 int xo_args_wrong(const xo_usage *u, const char *fmt, ...)
 {
@@ -155,7 +158,8 @@ static int set(const xo_usage *u, const xo_arg *a, const char *value, seen_arg *
     case XO_ARG_DURATION: return set_integer(u, a, value);
     case XO_ARG_SETTINGS: return append(u, &seen->settings, value);
     case XO_ARG_SETTING:
-    case XO_ARG_CONFIG: break; /* configure() */
+    case XO_ARG_CONFIG:
+    case XO_ARG_SECTIONS: break; /* configure() */
     }
     return XO_GO_ON;
 }
@@ -173,13 +177,52 @@ static int configure_one(const xo_usage *u, const xo_arg *a, const char *setting
     return st == XONCE_OK ? XO_GO_ON : xo_args_wrong(u, "--%s: %s", a->name, xonce_error_last()->text);
 }
 
-/* Files first: what stands on the command line wins. */
+static xonce_status load_file(const xo_arg *a, const char *path)
+{
+    const xo_sections *s = a->out;
+    return a->kind == XO_ARG_CONFIG ? xonce_config_load(*(xonce_config **)a->out, path) : xo_config_load_sections(*s->cfg, path, s->fn, s->arg);
+}
+
+static int is_setting(const xo_arg *a)
+{
+    return a->kind == XO_ARG_SETTING || a->kind == XO_ARG_SETTINGS || a->kind == XO_ARG_CONFIG;
+}
+
+/* XONCE_... of each key; what looks like one and is none is told, but may be somebody else's. */
+static int configure_by_environment(const xo_usage *u)
+{
+    const xonce_config *done = NULL;
+    for (size_t i = 0; i < u->nargs; i++) {
+        xonce_config *cfg = is_setting(&u->args[i]) ? *(xonce_config **)u->args[i].out : NULL;
+        if (cfg && cfg != done && xonce_config_env(cfg) != XONCE_OK) {
+            return xo_args_wrong(u, "%s", xonce_error_last()->text);
+        }
+        done = cfg ? cfg : done;
+    }
+    for (char **e = environ; done && *e; e++) {
+        char *name = strncmp(*e, "XONCE_", 6) == 0 ? xo_memdup0(*e, strcspn(*e, "=")) : NULL;
+        char *near = name ? xo_config_mistyped(name) : NULL;
+        if (near) {
+            xo_out_error("the environment variable %s is no setting; did you mean %s?", name, near);
+        }
+        free(near);
+        free(name);
+    }
+    return XO_GO_ON;
+}
+
+/* Files first, then the environment: what stands on the command line wins. */
 static int configure(const xo_usage *u, const seen_arg *seen)
 {
     for (size_t i = 0; i < u->nargs; i++) {
-        if (seen[i].given && u->args[i].kind == XO_ARG_CONFIG && xonce_config_load(*(xonce_config **)u->args[i].out, seen[i].value) != XONCE_OK) {
-            return xo_args_wrong(u, "--%s: %s", u->args[i].name, xonce_error_last()->text);
+        const xo_arg *a = &u->args[i];
+        if (seen[i].given && (a->kind == XO_ARG_CONFIG || a->kind == XO_ARG_SECTIONS) && load_file(a, seen[i].value) != XONCE_OK) {
+            return xo_args_wrong(u, "--%s: %s", a->name, xonce_error_last()->text);
         }
+    }
+    int by_environment = configure_by_environment(u);
+    if (by_environment != XO_GO_ON) {
+        return by_environment;
     }
     for (size_t i = 0; i < u->nargs; i++) {
         const xo_arg *a = &u->args[i];

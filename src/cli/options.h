@@ -1,7 +1,7 @@
 /* The command line of one command: a table of long options, from which parsing and --help both come. */
 #ifndef XO_CLI_OPTIONS_H
 #define XO_CLI_OPTIONS_H
-#include "base/error.h"
+#include "base/config.h"
 
 /* The program's exit codes. */
 enum { XO_EXIT_OK = 0, XO_EXIT_FAILED = 1, XO_EXIT_USAGE = 2, XO_EXIT_NOT = 3 /* not found, or problems found */ };
@@ -20,8 +20,14 @@ typedef enum {
     XO_ARG_DURATION, /* out: int64_t *, ms, min..max */
     XO_ARG_SETTING,  /* out: xonce_config **; sets the configuration key `key` */
     XO_ARG_SETTINGS, /* out: xonce_config **; KEY=VALUE, may be given again and again */
-    XO_ARG_CONFIG    /* out: xonce_config **; a file that is read before any setting is made */
+    XO_ARG_CONFIG,   /* out: xonce_config **; a file that is read before any setting is made */
+    XO_ARG_SECTIONS  /* out: xo_sections *; likewise, and its sections go to a function */
 } xo_arg_kind;
+typedef struct {
+    xonce_config **cfg;
+    xo_section_fn fn;
+    void *arg;
+} xo_sections;
 typedef struct {
     const char *name;  /* "store", without dashes */
     const char *value; /* what --help calls its value, "URI"; NULL for a switch */

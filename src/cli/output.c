@@ -1,12 +1,13 @@
 /* What the program shows. */
 #include "cli/output.h"
-#include "base/clock.h"
+#include "base/config.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/options.h"
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,26 +26,60 @@ static void clear_progress(void)
     }
 }
 
-static void log_line(int level, const char *area, const char *text, void *arg)
+static void log_line(const xo_log_line *line, void *arg)
 {
-    static const char *const names[] = {"error", "warning", "info", "debug"};
-    const int *most = arg;
-    if (level > *most) {
-        return;
-    }
-    char now[40];
-    xo_format_time(xo_now_ms(), now, sizeof(now));
+    const xo_log_format *format = arg;
+    xo_buf b = {0};
+    xo_log_render(&b, *format, line);
     pthread_mutex_lock(&lock);
     clear_progress();
-    (void)fprintf(stderr, "%s %s %s: %s\n", now, names[level < 0 || level > XO_DEBUG ? XO_DEBUG : level], area, text);
+    if (!b.failed && b.len) {
+        (void)fwrite(b.p, 1, b.len, stderr);
+    }
     pthread_mutex_unlock(&lock);
+    xo_buf_free(&b);
+}
+
+/* SIGUSR1 makes the log say more, SIGUSR2 less. */
+static void turn_level(int sig)
+{
+    int was = errno;
+    xo_log_turn(sig == SIGUSR1 ? 1 : -1);
+    errno = was;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction a = {.sa_handler = turn_level, .sa_flags = SA_RESTART};
+    (void)sigemptyset(&a.sa_mask);
+    (void)sigaddset(&a.sa_mask, SIGUSR1);
+    (void)sigaddset(&a.sa_mask, SIGUSR2);
+    (void)sigaction(SIGUSR1, &a, NULL);
+    (void)sigaction(SIGUSR2, &a, NULL);
+}
+
+int xo_out_log_start(const xonce_config *cfg, int verbose)
+{
+    static xo_log_format formats[] = {XO_LOG_TEXT, XO_LOG_LOGFMT, XO_LOG_JSON};
+    int level = (int)xo_config_int(cfg, "log.level");
+    if (verbose && level < XO_INFO) {
+        level = XO_INFO;
+    }
+    catch_signals();
+    if (!xo_config_text(cfg, "log.file")) {
+        xo_log_to(log_line, NULL, &formats[xo_config_int(cfg, "log.format")], level);
+    } else if (xonce_log_open(cfg) == XONCE_OK) {
+        xo_log_start_at(level);
+    } else {
+        (void)xo_out_failed(NULL);
+        return XO_EXIT_USAGE;
+    }
+    return XO_GO_ON;
 }
 
 void xo_out_log(int verbose)
 {
-    static int most;
-    most = verbose ? XO_INFO : XO_WARN;
-    xonce_set_log(log_line, &most);
+    (void)xo_out_log_start(NULL, verbose);
 }
 
 void xo_out_error(const char *fmt, ...)

@@ -3,8 +3,10 @@
 #define XO_CLI_OUTPUT_H
 #include "base/buf.h"
 
-/* Sends the library's log lines to stderr: warnings and errors, with verbose more. */
+/* Sends the library's log lines to stderr: warnings and errors, with verbose more. SIGUSR1 and SIGUSR2 turn the level. */
 void xo_out_log(int verbose);
+/* Likewise, but as the keys log.* say. May be called again: a log file is opened anew, level and format are those of cfg. XO_GO_ON, or the exit code after telling why not: the log before goes on. */
+int xo_out_log_start(const xonce_config *cfg, int verbose);
 /* "xonce: TEXT" on stderr. */
 void xo_out_error(const char *fmt, ...) XO_PRINTF(1, 2);
 /* A line on stderr as it is: what a program that we run said. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 32, WAIT_MS = 250 };
+enum { BATCH = 32, WAIT_MS = 250, LATER_MS = 24 * 3600 * 1000 };
 
 static void json_text(xo_buf *b, const char *name, const char *value)
 {
@@ -88,7 +88,7 @@ static void print_list(xonce_source *source, const xo_print_job *job, xonce_mess
         m->next = NULL;
         (job->json ? print_json : print_text)(&b, m);
         xo_out_buf(&b);
-        source->ops->nack(source, m, 0);
+        source->ops->nack(source, m, LATER_MS); /* not at once: a source that hands it out again by itself would show the same messages for ever */
     }
     (void)fflush(stdout);
 }

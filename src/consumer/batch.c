@@ -154,8 +154,11 @@ static int may_begin(const xonce_consumer *c, const xo_sub *s, const xo_pace *p,
     if (!n) {
         return s->in_lanes && s->suspended.head; /* some may be due */
     }
-    if (c->down) {
+    if (c->places[s->place].down) {
         return 1;
+    }
+    if (all >= c->workers_max) {
+        return 0; /* one that ends looks again */
     }
     if (c->linger && !s->in_lanes && !linger_is_over(c, s, now_us, look_us)) {
         return 0;
@@ -203,7 +206,7 @@ static void end_pace(xonce_consumer *c, xo_pace *p, int64_t now_us)
     if (!p->sub) {
         return;
     }
-    if (!c->down) {
+    if (!c->places[p->sub->place].down) {
         xo_size_ran(&p->sub->size, p->n, now_us - p->began_us, now_us);
         xo_crew_ran(&c->crew, p->n, now_us);
     }
@@ -268,10 +271,11 @@ size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_
     }
     for (size_t i = 0; i < c->nsubs; i++) {
         xo_sub *s = &c->subs[(c->next_sub + i) % c->nsubs];
-        if (!may_begin(c, s, &w->pace, now_us, &look_us)) {
+        if ((w->only && w->only != s->place + 1) || xo_place_rests(&c->places[s->place], &resume) || !may_begin(c, s, &w->pace, now_us, &look_us)) {
             continue;
         }
         size_t most = most_now(s, now);
+        most = most < w->room ? most : w->room;
         size_t n = s->in_lanes ? xo_lane_take(c, s, w, most, dropped, &resume) : take_batch(c, s, w, most, now, dropped);
         if (n) {
             c->next_sub = (c->next_sub + i + 1) % c->nsubs;

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consumer/parts.h"
-#include "store/settled.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,15 +15,13 @@ enum { FLUSH_MS = 10000 }; /* for the last acks, when nobody said how long a sto
 
 static void read_settings(xonce_consumer *c, const xonce_config *cfg)
 {
-    c->nworkers = (size_t)xo_config_int(cfg, "workers");
+    c->nworkers = c->workers_max = (size_t)xo_config_int(cfg, "workers");
     c->batch_max = (size_t)xo_config_int(cfg, "batch.max");
     c->linger = xo_config_int(cfg, "batch.linger");
     c->suspend = xo_config_int(cfg, "suspend");
     c->handler_timeout = xo_config_int(cfg, "handler.timeout");
     c->idle = xo_config_int(cfg, "exit-when-idle");
-    c->keep = xo_config_int(cfg, "prune.keep");
-    c->prune_every = xo_config_int(cfg, "prune.every");
-    c->prune_window = xo_config_int(cfg, "prune.window");
+    xo_prune_settings_of(cfg, &c->prune);
     c->unsafe_keep = (int)xo_config_int(cfg, "prune.unsafe");
     c->claim = xo_config_int(cfg, "claim") == 1 ? XONCE_CLAIM_OFFSET : XONCE_CLAIM_RECORD;
     c->buffer_messages = (size_t)xo_config_int(cfg, "buffer.messages");
@@ -64,6 +61,24 @@ no_lock:
     return -1;
 }
 
+/* All but locks and pipe. */
+static void free_parts(xonce_consumer *c)
+{
+    for (size_t i = 0; i < c->nsubs; i++) {
+        free(c->subs[i].topic);
+        free(c->subs[i].tags);
+        free(c->subs[i].table);
+    }
+    for (size_t i = 0; c->workers && i < c->nworkers; i++) {
+        xo_worker_free(&c->workers[i]);
+    }
+    free(c->workers);
+    free(c->subs);
+    free(c->places);
+    xonce_config_free(c->cfg);
+    free(c);
+}
+
 xonce_status xonce_consumer_new(xonce_consumer **out, xonce_store *store, xonce_source *source, const xonce_config *cfg)
 {
     if (!out) {
@@ -77,21 +92,26 @@ xonce_status xonce_consumer_new(xonce_consumer **out, xonce_store *store, xonce_
     if (!c) {
         return xo_nomem();
     }
+    size_t first;
+    xonce_status st = xo_config_copy(&c->cfg, cfg);
+    if (st == XONCE_OK) {
+        st = xo_place_add(c, store, &first);
+    }
     c->store = store;
     c->source = source;
     read_settings(c, cfg);
-    xo_crew_init(&c->crew, c->nworkers, store->d->one_writer);
+    xo_crew_init(&c->crew, c->nworkers, xo_one_writer(c));
     c->watch_at = INT64_MAX;
-    c->workers = xo_calloc(c->nworkers, sizeof(*c->workers));
-    if (!c->workers) {
-        free(c);
-        return xo_nomem();
+    c->workers = st == XONCE_OK ? xo_calloc(c->nworkers, sizeof(*c->workers)) : NULL;
+    if (st == XONCE_OK && !c->workers) {
+        st = xo_nomem();
     }
-    if (init_sync(c) != 0) {
-        int why = errno;
-        free(c->workers);
-        free(c);
-        return xo_fail(XONCE_E_NOMEM, "xonce_consumer_new: no pipe or lock to be had: %s", strerror(why));
+    if (st == XONCE_OK && init_sync(c) != 0) {
+        st = xo_fail(XONCE_E_NOMEM, "xonce_consumer_new: no pipe or lock to be had: %s", strerror(errno));
+    }
+    if (st != XONCE_OK) {
+        free_parts(c);
+        return st;
     }
     *out = c;
     return XONCE_OK;
@@ -120,6 +140,7 @@ static xonce_status subscribe(xonce_consumer *c, const char *topic, const char *
         return xo_nomem();
     }
     c->subs = subs;
+    sub.nroutes = 1;
     sub.topic = xo_strdup(topic);
     sub.tags = xo_strdup(tags && *tags ? tags : "*");
     if (!sub.topic || !sub.tags) {
@@ -163,8 +184,12 @@ xonce_status xonce_on_claim(xonce_consumer *c, const char *topic, xonce_claim_mo
     if (mode == XONCE_CLAIM_OFFSET && !c->source->ops->by_offset) {
         return no_offsets(c);
     }
-    s->claim = mode;
-    s->claim_set = 1;
+    for (size_t i = 0; i < c->nsubs; i++) {
+        if (strcmp(c->subs[i].topic, topic) == 0) {
+            c->subs[i].claim = mode;
+            c->subs[i].claim_set = 1;
+        }
+    }
     return XONCE_OK;
 }
 
@@ -251,6 +276,7 @@ static void *control_main(void *consumer)
     give_back_queues(c);
     pthread_join(c->maintenance, NULL);
     stop_source(c);
+    xo_tell_rest(c, 1);
     pthread_mutex_lock(&c->lock);
     c->phase = XO_ENDED;
     pthread_cond_broadcast(&c->ended);
@@ -307,13 +333,19 @@ static xonce_status prepare_sub(xonce_consumer *c, xo_sub *s)
     if (by_offset && !ops->by_offset) {
         return no_offsets(c);
     }
-    if (by_offset && c->store->identify) {
+    if (by_offset && s->nroutes != 1 && s->route) {
+        return xo_fail(XONCE_E_INVALID, "topic %.100s: claim=offset moves a position in one database, and this topic goes to several: claim it by record", s->topic);
+    }
+    if (by_offset && c->places[s->place].store->identify) {
         return xo_fail(XONCE_E_INVALID, "topic %.100s: an id made of the content (xonce_store_identify, --id) and claim=offset exclude each other: by its offset a message is known by its place alone", s->topic);
     }
     s->in_lanes = s->kind == XO_ORDERED || by_offset;
     xo_size_init(&s->size, c->batch_max, c->linger > 0);
     if (s->in_lanes && !s->table && !(s->table = xo_calloc(XO_LANE_BUCKETS, sizeof(xo_lane *)))) {
         return xo_nomem();
+    }
+    if (!s->nroutes) { /* the topic's first one has said so */
+        return XONCE_OK;
     }
     xonce_status st = ops->subscribe(c->source, c->store->group, s->topic, s->tags, s->kind == XO_ORDERED);
     return st == XONCE_OK && by_offset ? ops->by_offset(c->source, s->topic) : st;
@@ -327,7 +359,7 @@ static xonce_status prepare(xonce_consumer *c)
     if (!c->nsubs) {
         return xo_fail(XONCE_E_INVALID, "nothing to consume: subscribe with xonce_on before start");
     }
-    xonce_status st = xo_maintenance_check(c);
+    xonce_status st = xo_maintenance_check(c, &c->prune);
     for (size_t i = 0; st == XONCE_OK && i < c->nworkers; i++) {
         if (!c->workers[i].items) {
             st = xo_worker_make(c, &c->workers[i]);
@@ -338,7 +370,7 @@ static xonce_status prepare(xonce_consumer *c)
         st = prepare_sub(c, &c->subs[i]);
     }
     if (st == XONCE_OK && ops->positions && !c->no_dedup) {
-        ops->positions(c->source, xo_store_positions(), c->store);
+        ops->positions(c->source, xo_place_positions(), c);
     }
     return st == XONCE_OK ? ops->start(c->source) : st;
 }
@@ -414,12 +446,6 @@ int xo_consumer_ended(xonce_consumer *c, xo_error *why)
 
 /* ---- counts, free ---- */
 
-static int is_healthy(const xonce_consumer *c, const xo_source_counts *s)
-{
-    enum { TX_LOST_MS = 300000 };
-    return !c->down && !c->source_down && !s->unhealthy && c->failure.pub.code == XONCE_OK && (!c->tx_lost_at || xo_mono_ms() - c->tx_lost_at > TX_LOST_MS);
-}
-
 xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *out)
 {
     if (!c || !out || out->size < sizeof(out->size) || out->size > 65536) {
@@ -444,7 +470,7 @@ xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *out)
         .pruned = c->pruned,
         .in_flight = c->in_flight,
         .last_poll_ms = c->last_message ? xo_mono_ms() - c->last_message : -1,
-        .healthy = is_healthy(c, &s),
+        .healthy = xo_is_healthy(c, &s),
     };
     pthread_mutex_unlock(&c->lock);
     size_t size = out->size;
@@ -465,16 +491,9 @@ void xonce_consumer_free(xonce_consumer *c)
         xonce_consumer_ask_stop(c);
         (void)wait_for_end(c, INT64_MAX);
     }
-    for (size_t i = 0; i < c->nsubs; i++) {
-        free(c->subs[i].topic);
-        free(c->subs[i].tags);
-        free(c->subs[i].table);
+    if (c->watcher) {
+        c->watcher_end(c->watcher);
     }
-    for (size_t i = 0; i < c->nworkers; i++) {
-        xo_worker_free(&c->workers[i]);
-    }
-    free(c->workers);
-    free(c->subs);
     pthread_cond_destroy(&c->work);
     pthread_cond_destroy(&c->room);
     pthread_cond_destroy(&c->tick);
@@ -482,5 +501,5 @@ void xonce_consumer_free(xonce_consumer *c)
     pthread_mutex_destroy(&c->lock);
     close(c->stop_pipe[0]);
     close(c->stop_pipe[1]);
-    free(c);
+    free_parts(c);
 }

@@ -3,13 +3,16 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "consumer/parts.h"
+#include <stdio.h>
 
 enum { POLL_MS = 1000, POLL_MAX = 256, BIGGEST_BODY = 4 << 20 };
 
 /* How many messages there is room for; 0 = none now. Bodies of up to 4 MiB never overshoot buffer.size. Lock held. */
 static size_t room(const xonce_consumer *c)
 {
-    if (c->down && (c->in_flight || xo_mono_ms() < c->retry_at)) {
+    int64_t retry_at = 0;
+    int down = xo_all_down(c, &retry_at);
+    if (down && (c->in_flight || xo_mono_ms() < retry_at)) {
         return 0; /* one message at a time is enough to find out whether it is back */
     }
     if (c->in_flight >= c->buffer_messages || c->in_flight_bytes >= c->buffer_size) {
@@ -19,7 +22,7 @@ static size_t room(const xonce_consumer *c)
     if (by_size < n) {
         n = by_size ? by_size : 1;
     }
-    return c->down ? 1 : n < POLL_MAX ? n : POLL_MAX;
+    return down ? 1 : n < POLL_MAX ? n : POLL_MAX;
 }
 
 /* Waits for room. 0: stop. */
@@ -28,11 +31,13 @@ static size_t wait_for_room(xonce_consumer *c, int64_t *idle_since)
     size_t n = 0;
     pthread_mutex_lock(&c->lock);
     while (!c->stopping && !(n = room(c))) {
-        if (!c->full && !c->down) {
+        int64_t retry_at = 0;
+        int down = xo_all_down(c, &retry_at);
+        if (!c->full && !down) {
             c->full = 1;
             xo_call_worker(c); /* who waits for a batch to fill would wait in vain */
         }
-        xo_cond_wait_ms(&c->room, &c->lock, c->down && !c->in_flight ? c->retry_at : INT64_MAX);
+        xo_cond_wait_ms(&c->room, &c->lock, down && !c->in_flight ? retry_at : INT64_MAX);
         *idle_since = xo_mono_ms();
     }
     if (c->stopping) {
@@ -52,6 +57,9 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
     for (const xonce_message *m = list; m; m = m->next) {
         all.n++;
     }
+    for (xonce_message *m = list; m; m = m->next) {
+        xo_route(c, m);
+    }
     pthread_mutex_lock(&c->lock);
     c->polled += all.n;
     c->in_flight += all.n;
@@ -60,7 +68,7 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
     for (xonce_message *m = list, *next; m; m = next) {
         next = m->next;
         m->failed = m->rejected = 0; /* what an earlier delivery left in it */
-        xo_sub *s = xo_find_sub(c, m->topic);
+        xo_sub *s = xo_sub_of(c, m);
         if (!s || c->stopping || broken) {
             xo_list_push(&back, m);
         } else if (!s->in_lanes) {
@@ -100,6 +108,7 @@ static int source_failed(xonce_consumer *c, int64_t *pause)
     pthread_mutex_lock(&c->lock);
     int news = !c->source_down;
     c->source_down = 1;
+    (void)snprintf(c->metrics.source_error, sizeof(c->metrics.source_error), "%s", why.pub.text);
     pthread_mutex_unlock(&c->lock);
     if (news) {
         xo_log(XO_ERROR, "consumer", "the source cannot be asked: %s", why.pub.text);
@@ -181,6 +190,13 @@ static int poll_failed(xonce_consumer *c, answered_at *at, int64_t *pause, int64
     return go_on;
 }
 
+static void note_poll(xonce_consumer *c, int64_t since)
+{
+    pthread_mutex_lock(&c->lock);
+    c->metrics.poll_since = since;
+    pthread_mutex_unlock(&c->lock);
+}
+
 void *xo_dispatcher_main(void *consumer)
 {
     xonce_consumer *c = consumer;
@@ -189,7 +205,10 @@ void *xo_dispatcher_main(void *consumer)
     for (size_t n; (n = wait_for_room(c, &idle_since));) {
         int64_t timeout = c->idle && c->idle < POLL_MS ? c->idle : POLL_MS;
         xonce_message *list = NULL;
-        if (c->source->ops->poll(c->source, n, timeout, &list) != XONCE_OK) {
+        note_poll(c, xo_mono_ms());
+        xonce_status st = c->source->ops->poll(c->source, n, timeout, &list);
+        note_poll(c, 0);
+        if (st != XONCE_OK) {
             if (!poll_failed(c, &at, &pause, &idle_since)) {
                 break;
             }

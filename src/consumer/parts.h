@@ -3,6 +3,7 @@
 #ifndef XO_CONSUMER_PARTS_H
 #define XO_CONSUMER_PARTS_H
 #include "consumer/consumer.h"
+#include "consumer/metrics.h"
 #include "source/source.h"
 #include "store/store.h"
 #include <pthread.h>
@@ -57,6 +58,10 @@ typedef struct {
     xonce_handler one;
     xonce_batch_handler many;
     void *arg;
+    size_t place;                /* its database */
+    xonce_route_fn route;        /* of a topic that goes to several: each has a subscription of its own, one behind the other; in the first of them */
+    void *route_arg;
+    size_t nroutes;              /* so many; 0 in all but the first */
     xonce_claim_mode claim;
     int claim_set;               /* by xonce_on_claim; else the config says it */
     int in_lanes;                /* ordered, or claimed by offset */
@@ -67,8 +72,19 @@ typedef struct {
     xo_size size;
     size_t running;              /* workers in a transaction of it */
     int64_t taken_us;            /* when a batch of it was taken last */
+    xo_outcomes seen;
 } xo_sub;
 enum { XO_LANE_BUCKETS = 4096 };
+
+/* One of the consumer's databases; the first is that of xonce_consumer_new. Guarded by the mutex, but for the store. */
+typedef struct {
+    xonce_store *store;
+    int down, probing;           /* it cannot be used; one worker tries */
+    int64_t retry_at, pause;
+    int put_off_streak;          /* runs in a row of which it took nothing */
+    char error[512];             /* why it is down */
+    xo_prune_seen prune_seen;
+} xo_place;
 
 typedef enum { XO_FATE_ACK, XO_FATE_NACK, XO_FATE_HOLD } xo_fate;
 /* What a worker's thread is at: one, however many batches it holds. Guarded by the mutex. */
@@ -81,33 +97,54 @@ typedef struct {
 typedef struct xo_worker {
     xonce_consumer *c;
     pthread_t thread;
-    void *state;                 /* of the user's hooks */
+    void **states;               /* of the user's hooks, one per database */
     xo_spec *spec;               /* of this batch */
     xo_ahead ahead;
     struct xo_worker *later;     /* no worker, but room for the batch after this one */
     xo_sub *sub;
-    xo_item *items;              /* batch.max of them */
+    size_t room;                 /* so many messages at most */
+    size_t only;                 /* takes of the database of this number alone, from 1; 0: of any */
+    xo_item *items;
     xonce_message **messages;    /* the same messages, ours to settle */
     xo_fate *fates;
     xo_lane **lanes;             /* with lanes: the lane of each item */
     size_t n;
     int probing;                 /* this run finds out whether the database is back */
     xo_pace pace;
+    xo_times times;              /* of the run that is on; the thread's own */
     int64_t since, expires;      /* of the run that is on, monotonic; since 0 = none. Guarded by the mutex */
 } xo_worker;
 xonce_status xo_worker_make(xonce_consumer *c, xo_worker *w);
 void xo_worker_free(xo_worker *w);
 
+/* Lines about single messages (tell.c): so many a second of each kind. */
+typedef enum { XO_TELL_DUPLICATE, XO_TELL_RETRIED, XO_TELL_PUT_OFF, XO_TELL_REJECTED, XO_TELL_APPLIED, XO_TELL_KINDS } xo_tell_kind;
+typedef struct {
+    int64_t at, credit;          /* monotonic ms; thousandths of a line */
+    uint64_t hidden;             /* left out since `since`, and not told yet */
+    int64_t since;
+} xo_telling;
+
 typedef enum { XO_NEW, XO_RUNNING, XO_ENDED } xo_phase;
+typedef struct {
+    int64_t keep, every, window, rate;
+} xo_prune_settings;
+void xo_prune_settings_of(const xonce_config *cfg, xo_prune_settings *out);
 struct xonce_consumer {
-    xonce_store *store;
+    xonce_store *store;          /* the first of the places */
     xonce_source *source;
     xo_sub *subs;
     size_t nsubs;
-    /* settings */
-    size_t nworkers, batch_max, buffer_messages, buffer_size;
-    int64_t linger, suspend, handler_timeout, idle, keep, prune_every, prune_window;
+    xo_place *places;
+    size_t nplaces;
+    /* settings; those of the second line may change while it runs, and are guarded by the mutex then */
+    size_t nworkers;             /* threads */
+    size_t workers_max, batch_max, buffer_messages, buffer_size;
+    int64_t linger;
+    xo_prune_settings prune;
+    int64_t suspend, handler_timeout, idle;
     int attempts, no_dedup, unsafe_keep;
+    xonce_config *cfg;           /* what is in force; guarded by the mutex */
     xonce_claim_mode claim;
 
     int stop_asked;              /* atomic; also what spec.stopping points to */
@@ -129,12 +166,15 @@ struct xonce_consumer {
     size_t running;              /* workers in a transaction */
     int64_t watch_at;            /* monotonic ms: some worker wakes then; INT64_MAX: none */
     int full;                    /* the dispatcher waits for room: nobody should wait for a batch to fill */
-    int down, probing;           /* the database cannot be used */
-    int64_t retry_at, pause;
-    int put_off_streak;          /* runs in a row of which the database took nothing */
+    size_t down;                 /* so many of the places are */
     int source_down;
     int64_t last_message, tx_lost_at, warned_at; /* monotonic, 0 = never */
     uint64_t polled, fresh, duplicate, rejected, retried, conflicts, unknown_commits, replayed, pruned;
+    xo_metrics metrics;
+    void *watcher;               /* what watches it, and must end first */
+    void (*watcher_end)(void *watcher);
+
+    xo_telling telling[XO_TELL_KINDS];
 
     xo_worker *workers;
     pthread_t control, dispatcher, maintenance;
@@ -146,6 +186,18 @@ void xo_consumer_die(xonce_consumer *c, const xo_error *why);
 /* An exponential pause with jitter: from `first`, doubled, at most 30 s. */
 int64_t xo_next_pause(int64_t last, int64_t first);
 enum { XO_PAUSE_MAX = 30000 };
+
+/* places.c: several databases. */
+xonce_status xo_place_add(xonce_consumer *c, xonce_store *store, size_t *at);
+int xo_place_rests(const xo_place *p, int64_t *look_again); /* nothing may be begun there now: it is down, and it is not time or somebody else tries. Lock held */
+int xo_all_down(const xonce_consumer *c, int64_t *retry_at); /* and when the first of them is tried again. Lock held */
+int xo_one_writer(const xonce_consumer *c);
+/* The hooks worker_start and worker_end of a thread, in each database; *n is how many were started. */
+xonce_status xo_states_start(const xonce_consumer *c, void **states, size_t *n);
+void xo_states_end(const xonce_consumer *c, void **states, size_t n);
+xo_sub *xo_sub_of(xonce_consumer *c, const xonce_message *m); /* by topic and place; NULL: nobody subscribed to it */
+void xo_route(xonce_consumer *c, xonce_message *m);           /* sets its place. Lock not held */
+const xo_position_ops *xo_place_positions(void);              /* self: the consumer. Positions are in the topic's first database, and copied to its others, where they say what is a duplicate and may be pruned */
 
 /* batch.c: queues. Lock held. */
 xo_sub *xo_find_sub(xonce_consumer *c, const char *topic);
@@ -174,14 +226,26 @@ void xo_size_ran(xo_size *z, size_t n, int64_t took_us, int64_t now_us);
 size_t xo_size_within(const xo_size *z, int64_t left_ms);             /* most messages, when so much of their time is left */
 int64_t xo_size_patience_us(const xo_size *z, size_t running);        /* how long a few messages wait for one of so many workers before another begins */
 void xo_crew_init(xo_crew *w, size_t most, int one_writer);
+void xo_crew_limit(xo_crew *w, size_t most, int one_writer);          /* another number of them from now on */
+void xo_size_limit(xo_size *z, size_t max, int at_once);
 void xo_crew_took(xo_crew *w, size_t running, int more, int64_t now_us); /* a batch was taken, or none was there; so many run now, and there is work for more */
 void xo_crew_ran(xo_crew *w, size_t n, int64_t now_us);
+
+/* tell.c. Lock not held. After a run, while the messages are the worker's still. fine: the database could be used. */
+void xo_tell(xonce_consumer *c, const xonce_store *s, const xo_item *items, size_t n, int fine);
+void xo_tell_rest(xonce_consumer *c, int all); /* how many were left out, now and then, or all that were */
+
+/* metrics.c. Lock held. */
+void xo_count_run(xonce_consumer *c, const xo_worker *w);                      /* a batch, after its run */
+void xo_count_retry(xonce_consumer *c, xo_sub *s, const xo_item *item);        /* a message that was put off */
+void xo_count_prune(xo_prune_seen *p, xonce_status st, int64_t deleted, int64_t took_ms); /* right after the run: with its error */
+int xo_is_healthy(const xonce_consumer *c, const xo_source_counts *s);
 
 /* threads */
 void *xo_worker_main(void *worker);
 void *xo_dispatcher_main(void *consumer);
 void *xo_maintenance_main(void *consumer);
-xonce_status xo_maintenance_check(const xonce_consumer *c); /* at start: is prune.keep long enough? */
+xonce_status xo_maintenance_check(const xonce_consumer *c, const xo_prune_settings *p); /* is prune.keep long enough? */
 void xo_spec_of(const xonce_consumer *c, const xo_sub *s, void *worker, xo_spec *out);
 /* Warns at most once a minute that a run is longer than its messages' time. Lock not held. */
 void xo_warn_slow(xonce_consumer *c, const char *topic, int64_t ran_ms, int64_t over_ms);

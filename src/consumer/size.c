@@ -34,6 +34,12 @@ void xo_size_init(xo_size *z, size_t max, int at_once)
     *z = (xo_size){.max = max, .limit = at_once ? max : 1};
 }
 
+void xo_size_limit(xo_size *z, size_t max, int at_once)
+{
+    z->max = max;
+    z->limit = at_once || z->limit > max ? max : z->limit;
+}
+
 /* What a message takes in a batch of this step, in ns; 0: not known (any more). */
 static int64_t each_of(const xo_size *z, unsigned k, int64_t now_us)
 {
@@ -122,6 +128,19 @@ void xo_crew_init(xo_crew *w, size_t most, int one_writer)
 {
     *w = (xo_crew){.most = one_writer ? 1 : most, .up = 1, .wait_us = TRY_US};
     w->at_once = w->home = w->most < START ? w->most : START;
+}
+
+static void measure_anew(xo_crew *w, size_t skip);
+
+void xo_crew_limit(xo_crew *w, size_t most, int one_writer)
+{
+    w->most = one_writer ? 1 : most;
+    w->home = w->home < w->most ? w->home : w->most;
+    w->at_once = w->home;
+    w->up = 1;
+    w->wins = 0;
+    w->wait_us = TRY_US;
+    measure_anew(w, w->skip);
 }
 
 static size_t next_crew(const xo_crew *w, int up)

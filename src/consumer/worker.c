@@ -3,6 +3,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "consumer/parts.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef enum {
@@ -42,13 +43,14 @@ void xo_spec_of(const xonce_consumer *c, const xo_sub *s, void *worker, xo_spec 
 
 /* ---- the two batches of a worker ---- */
 
-static xonce_status make_room(xonce_consumer *c, xo_worker *w)
+static xonce_status make_room(xonce_consumer *c, xo_worker *w, size_t n)
 {
     w->c = c;
-    w->items = xo_calloc(c->batch_max, sizeof(*w->items));
-    w->messages = xo_calloc(c->batch_max, sizeof(xonce_message *));
-    w->fates = xo_calloc(c->batch_max, sizeof(*w->fates));
-    w->lanes = xo_calloc(c->batch_max, sizeof(xo_lane *));
+    w->room = n;
+    w->items = xo_calloc(n, sizeof(*w->items));
+    w->messages = xo_calloc(n, sizeof(xonce_message *));
+    w->fates = xo_calloc(n, sizeof(*w->fates));
+    w->lanes = xo_calloc(n, sizeof(xo_lane *));
     w->spec = xo_calloc(1, sizeof(*w->spec));
     return w->items && w->messages && w->fates && w->lanes && w->spec ? XONCE_OK : xo_nomem();
 }
@@ -65,11 +67,12 @@ static void free_room(xo_worker *w)
 xonce_status xo_worker_make(xonce_consumer *c, xo_worker *w)
 {
     w->later = xo_calloc(1, sizeof(*w->later));
-    if (!w->later) {
+    w->states = xo_calloc(c->nplaces, sizeof(*w->states));
+    if (!w->later || !w->states) {
         return xo_nomem();
     }
-    xonce_status st = make_room(c, w);
-    return st == XONCE_OK ? make_room(c, w->later) : st;
+    xonce_status st = make_room(c, w, c->batch_max);
+    return st == XONCE_OK ? make_room(c, w->later, c->batch_max) : st;
 }
 
 void xo_worker_free(xo_worker *w)
@@ -79,12 +82,35 @@ void xo_worker_free(xo_worker *w)
         free(w->later);
     }
     free_room(w);
+    free(w->states);
+}
+
+/* Room for larger batches, after batch.max was raised; it holds none now. Without memory for it the batches stay as large as they were. */
+static void grow(xo_worker *w, size_t n)
+{
+    xo_worker one = {0}, two = {0};
+    if (make_room(w->c, &one, n) != XONCE_OK || make_room(w->c, &two, n) != XONCE_OK) {
+        free_room(&one);
+        free_room(&two);
+        return;
+    }
+    xo_worker *const old[] = {w, w->later}, *const made[] = {&one, &two};
+    for (size_t i = 0; i < 2; i++) {
+        free_room(old[i]);
+        old[i]->room = n;
+        old[i]->items = made[i]->items;
+        old[i]->messages = made[i]->messages;
+        old[i]->fates = made[i]->fates;
+        old[i]->lanes = made[i]->lanes;
+        old[i]->spec = made[i]->spec;
+    }
 }
 
 static void fill_spec(xo_worker *w, xo_worker *batch)
 {
-    xo_spec_of(w->c, batch->sub, w->state, batch->spec);
+    xo_spec_of(w->c, batch->sub, w->states[batch->sub->place], batch->spec);
     batch->spec->ahead = &w->ahead;
+    batch->spec->times = &w->times;
 }
 
 /* Lock held. */
@@ -116,11 +142,13 @@ static size_t take_later(void *worker, xo_item **items, const xo_spec **spec)
     xonce_consumer *c = w->c;
     xo_list dropped = {0};
     pthread_mutex_lock(&c->lock);
-    if (!c->stopping && !c->down) {
+    if (!c->stopping && !c->places[w->sub->place].down) {
         int64_t since = w->since;
+        w->only = w->sub->place + 1; /* its claim travels on this connection */
         swap_batches(w);
         (void)xo_take(c, w, &dropped, NULL);
         swap_batches(w);
+        w->only = 0;
         w->since = since;
     }
     pthread_mutex_unlock(&c->lock);
@@ -136,7 +164,8 @@ static size_t take_later(void *worker, xo_item **items, const xo_spec **spec)
 static run_kind run(xo_worker *w, xo_error *why)
 {
     fill_spec(w, w);
-    run_kind kind = judge(xo_run(w->c->store, w->items, w->n, w->spec));
+    w->times = (xo_times){0};
+    run_kind kind = judge(xo_run(w->c->places[w->sub->place].store, w->items, w->n, w->spec));
     size_t put_off = 0;
     if (kind != RUN_FINE) {
         xo_error_save(why);
@@ -166,7 +195,10 @@ static void count(xonce_consumer *c, const xo_worker *w)
         c->fresh += item->outcome == XONCE_FRESH;
         c->duplicate += item->outcome == XONCE_DUPLICATE;
         c->rejected += item->outcome == XONCE_REJECTED;
-        c->retried += w->sub->in_lanes ? item->outcome == XONCE_DEFERRED && item->failed_run : w->fates[i] == XO_FATE_NACK;
+        if (w->sub->in_lanes ? item->outcome == XONCE_DEFERRED && item->failed_run : w->fates[i] == XO_FATE_NACK) {
+            c->retried++;
+            xo_count_retry(c, w->sub, item);
+        }
         c->conflicts += item->error.cls == XO_SQL_AGAIN;
         c->unknown_commits += item->error.pub.code == XONCE_E_UNKNOWN_COMMIT;
         if (item->error.pub.code == XONCE_E_TX_LOST) {
@@ -177,26 +209,28 @@ static void count(xonce_consumer *c, const xo_worker *w)
 
 enum { PUT_OFF_MAX = 3 }; /* one message may be held by another process; run after run, it is the database */
 
-/* The database's state after a run. Returns 1 when it went down with it, -1 when it is back. Lock held. */
-static int database_state(xonce_consumer *c, xo_worker *w, run_kind kind)
+/* The database's state after a run in it. Returns 1 when it went down with it, -1 when it is back. Lock held. */
+static int database_state(xonce_consumer *c, xo_worker *w, xo_place *p, run_kind kind)
 {
-    int was = c->down, probe = w->probing;
+    int was = p->down, probe = w->probing;
     w->probing = 0;
     if (probe) {
-        c->probing = 0;
+        p->probing = 0;
     }
-    c->put_off_streak = kind == RUN_PUT_OFF ? c->put_off_streak + 1 : 0;
+    p->put_off_streak = kind == RUN_PUT_OFF ? p->put_off_streak + 1 : 0;
     if (kind == RUN_FINE) {
-        c->down = 0;
-        c->pause = 0;
-    } else if (kind == RUN_DOWN || c->put_off_streak >= PUT_OFF_MAX) {
-        c->down = 1;
+        p->down = 0;
+        p->pause = 0;
+    } else if (kind == RUN_DOWN || p->put_off_streak >= PUT_OFF_MAX) {
+        p->down = 1;
         if (probe || !was) {
-            c->pause = xo_next_pause(c->pause, 500);
-            c->retry_at = xo_mono_ms() + c->pause;
+            p->pause = xo_next_pause(p->pause, 500);
+            p->retry_at = xo_mono_ms() + p->pause;
         }
     }
-    return c->down - was;
+    c->down += (size_t)p->down;
+    c->down -= (size_t)was;
+    return p->down - was;
 }
 
 static int64_t retry_delay(const xonce_consumer *c, const xonce_message *m)
@@ -250,7 +284,7 @@ static void sort_out(xonce_consumer *c, xo_worker *w, xo_list *acks, xo_list *na
 static void put_back_later(xonce_consumer *c, xo_worker *w)
 {
     xo_list none = {0};
-    if (w->n && !w->ahead.next && (c->down || c->stopping)) {
+    if (w->n && !w->ahead.next && (c->places[w->sub->place].down || c->stopping)) {
         sort_out(c, w, &none, &none, 1);
         w->n = 0;
         w->since = 0;
@@ -262,18 +296,24 @@ static void work(xo_worker *w)
     xonce_consumer *c = w->c;
     xo_error why = {.pub.code = XONCE_OK};
     run_kind kind = run(w, &why);
+    xo_tell(c, c->places[w->sub->place].store, w->items, w->n, kind == RUN_FINE || kind == RUN_PUT_OFF);
     int64_t now = xo_mono_ms(), took = now - w->since, over = now - w->expires;
     const char *topic = w->sub->topic;
+    xo_place *place = &c->places[w->sub->place];
     xo_list acks = {0}, nacks = {0};
 
     pthread_mutex_lock(&c->lock);
     w->since = 0;
     count(c, w);
+    xo_count_run(c, w);
     sort_out(c, w, &acks, &nacks, kind == RUN_DOWN || kind == RUN_DEAD);
     w->n = 0;
     swap_batches(w);
     w->since = w->n ? xo_mono_ms() : 0;
-    int change = database_state(c, w, kind);
+    int change = database_state(c, w, place, kind);
+    if (change > 0) {
+        (void)snprintf(place->error, sizeof(place->error), "%s", why.pub.text);
+    }
     put_back_later(c, w);
     xo_call_worker(c);
     if (change < 0) {
@@ -306,42 +346,32 @@ void xo_warn_slow(xonce_consumer *c, const char *topic, int64_t ran_ms, int64_t 
     }
 }
 
-/* With the database down one worker at a time tries, when the pause is over. */
-static int may_work(const xonce_consumer *c, int64_t *look_again)
-{
-    if (!c->down) {
-        return 1;
-    }
-    if (c->probing) {
-        return 0;
-    }
-    if (xo_mono_ms() < c->retry_at) {
-        *look_again = c->retry_at;
-        return 0;
-    }
-    return 1;
-}
-
 /* Waits for work. 0: stop. */
 static int next_batch(xo_worker *w, xo_list *dropped)
 {
     xonce_consumer *c = w->c;
     int go = 0;
+    size_t wanted = 0;
     pthread_mutex_lock(&c->lock);
     while (!c->stopping) {
         int64_t look_again = INT64_MAX;
-        if (may_work(c, &look_again)) {
-            size_t n = xo_take(c, w, dropped, &look_again);
-            if (n && c->down) {
-                c->probing = w->probing = 1;
+        if (w->room < c->batch_max && wanted != c->batch_max) {
+            wanted = c->batch_max;
+            pthread_mutex_unlock(&c->lock);
+            grow(w, wanted);
+            pthread_mutex_lock(&c->lock);
+            continue; /* a stop may have come meanwhile, and nobody calls twice */
+        }
+        size_t n = xo_take(c, w, dropped, &look_again);
+        if (n && c->places[w->sub->place].down) {
+            c->places[w->sub->place].probing = w->probing = 1;
+        }
+        if (n || dropped->n) {
+            go = 1;
+            if (c->waiting && !(n && w->probing)) {
+                xo_call_worker(c); /* the next one */
             }
-            if (n || dropped->n) {
-                go = 1;
-                if (c->waiting && !c->down) {
-                    xo_call_worker(c); /* the next one */
-                }
-                break;
-            }
+            break;
         }
         xo_cond_wait_ms(&c->work, &c->lock, look_again);
     }
@@ -352,9 +382,10 @@ static int next_batch(xo_worker *w, xo_list *dropped)
 void *xo_worker_main(void *worker)
 {
     xo_worker *w = worker;
-    xonce_status st = XONCE_OK;
-    w->state = xo_store_worker_start(w->c->store, &st);
+    size_t n = 0;
+    xonce_status st = xo_states_start(w->c, w->states, &n);
     if (st != XONCE_OK) {
+        xo_states_end(w->c, w->states, n);
         xo_error why;
         (void)xo_error_context("worker_start");
         xo_error_save(&why);
@@ -370,6 +401,6 @@ void *xo_worker_main(void *worker)
         }
     }
     xo_ahead_drop(&w->ahead);
-    xo_store_worker_end(w->c->store, w->state);
+    xo_states_end(w->c, w->states, n);
     return NULL;
 }

@@ -68,7 +68,10 @@ static void free_cut(void *arg)
 
 static struct MHD_Response *make_response(xo_request *r, char *p, size_t n)
 {
-    cut_body *c = n && xo_dice(r->ep->faults.cut) ? xo_calloc(1, sizeof *c) : NULL;
+    pthread_mutex_lock(&r->ep->lock);
+    int cut = n && xo_dice(r->ep->faults.cut);
+    pthread_mutex_unlock(&r->ep->lock);
+    cut_body *c = cut ? xo_calloc(1, sizeof *c) : NULL;
     if (!c)
         return MHD_create_response_from_buffer(n, p, n ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     c->p = p;
@@ -170,7 +173,7 @@ enum MHD_Result xo_answer_refusal(xo_request *r, xo_refusal why, ...)
 
 enum MHD_Result xo_answer_fault(xo_request *r)
 {
-    unsigned status = (unsigned)r->ep->faults.error_status;
+    unsigned status = (unsigned)r->error_status;
     xo_refusal like = status == 400 ? XO_QPS : status == 403 ? XO_ACCESS_DENIED : status == 408 ? XO_TIME_EXPIRED : XO_INTERNAL_ERROR;
     return answer_error(r, status, refusals[like].code, refusals[like].text);
 }

@@ -66,18 +66,6 @@ static enum MHD_Result read_properties(xo_request *r, int *good)
     return rc;
 }
 
-/* A topic of a declared kind takes no message of another special kind, as in production. */
-static int kind_ok(const xo_send *s, xo_kind kind)
-{
-    switch (kind) {
-    case XO_KIND_ORDERED: return !s->deliver_at && !s->check_s;
-    case XO_KIND_TIMED: return !s->shard && !s->check_s;
-    case XO_KIND_TRANSACTION: return !s->shard && !s->deliver_at;
-    case XO_KIND_ANY: break;
-    }
-    return 1;
-}
-
 /* The properties as they will be handed out: with the sender's address, as the service does it. */
 static char *stored_properties(xo_request *r)
 {
@@ -105,7 +93,7 @@ enum MHD_Result xo_api_send(xo_request *r, xo_topic *t)
     enum MHD_Result rc = read_properties(r, &good);
     if (!good)
         return rc;
-    if (!kind_ok(&r->send, t->kind))
+    if (!xo_send_fits(&r->send, t->kind))
         return xo_answer_refusal(r, XO_BAD_ELEMENT, "Properties");
     r->properties = stored_properties(r);
     if (!r->properties)
@@ -219,12 +207,12 @@ static xo_topic *find_topic(xo_request *r, xo_refusal *why)
 
 static int error_on_order(xo_request *r)
 {
-    if (!xo_dice(r->ep->faults.error))
-        return 0;
     pthread_mutex_lock(&r->ep->lock);
-    r->ep->errors_made++;
+    int made = xo_dice(r->ep->faults.error);
+    r->error_status = r->ep->faults.error_status;
+    r->ep->errors_made += made;
     pthread_mutex_unlock(&r->ep->lock);
-    return 1;
+    return made;
 }
 
 enum MHD_Result xo_request_run(xo_request *r)

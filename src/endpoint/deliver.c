@@ -117,7 +117,8 @@ static int hand_out_parked(xo_poll *p, xo_node *n)
         return -1;
     xo_node_take(n);
     xo_group *g = n->group;
-    if (xo_dice(g->topic->engine->opt.faults->duplicate)) {
+    /* of a lane only its first: a later one could overtake it on the way */
+    if ((!p->ordered || n->lane->out == 1) && xo_dice(g->topic->engine->opt.faults->duplicate)) {
         n->twin_not_for = p->serial;
         xo_list_push(&g->twins, &n->twin);
         xo_topic_touch(g->topic);

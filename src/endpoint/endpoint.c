@@ -1,17 +1,16 @@
 /* The endpoint's server: listening, reading requests, stopping. */
 #include "endpoint/endpoint.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "endpoint/inside.h"
 #include "endpoint/request.h"
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum { THREADS = 2, CONNECTIONS_MAX = 4096, CONNECTION_MEMORY = 64 * 1024, IDLE_S = 120, STOP_MS = 5000, FILE_MAX = 1024 * 1024 };
@@ -28,6 +27,7 @@ static void *begin(void *arg, const char *target, struct MHD_Connection *connect
     r->connection = connection;
     r->body.max = XO_REQUEST_BODY_MAX;
     r->target = xo_strdup(target);
+    r->page = xo_page_is(target);
     unsigned char random[16];
     uint64_t a = xo_random(), b = xo_random();
     memcpy(random, &a, 8);
@@ -35,7 +35,7 @@ static void *begin(void *arg, const char *target, struct MHD_Connection *connect
     xo_hex(r->id, random, 12, 1);
     pthread_mutex_lock(&ep->lock);
     ep->running++;
-    ep->requests++;
+    ep->requests += !r->page;
     pthread_mutex_unlock(&ep->lock);
     return r;
 }
@@ -84,7 +84,7 @@ static enum MHD_Result head(xo_request *r, const char *method)
     if (!r->target || !r->method_text)
         return MHD_NO;
     r->method = strcmp(method, "POST") == 0 ? XO_SEND : strcmp(method, "GET") == 0 ? XO_CONSUME : strcmp(method, "DELETE") == 0 ? XO_ACK : XO_OTHER;
-    r->refusal = xo_auth_check(r);
+    r->refusal = r->page ? XO_INVALID_URL : xo_auth_check(r); /* a page's request has no body to keep */
     return MHD_YES;
 }
 
@@ -118,6 +118,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         *size = 0;
         return rc;
     }
+    if (r->page)
+        return xo_page_answer(r);
     return r->stage == XO_READING ? xo_request_run(r) : xo_request_resume(r);
 }
 
@@ -135,68 +137,20 @@ static void on_log(void *arg, const char *format, va_list ap)
 
 /* ---- starting ---- */
 
-/* "HOST:PORT", "[HOST]:PORT" */
-static xonce_status split_listen(const char *listen, char *host, size_t size, char *port, size_t port_size)
-{
-    const char *colon = strrchr(listen, ':'), *from = listen, *to = colon;
-    int64_t number;
-    if (colon && *listen == '[' && colon > listen + 1 && colon[-1] == ']') {
-        from++;
-        to--;
-    }
-    if (!colon || to <= from || (size_t)(to - from) >= size || strlen(colon + 1) >= port_size || !xo_whole_number(colon + 1, &number) || number > 65535)
-        return xo_fail(XONCE_E_INVALID, "--listen: '%s' is not HOST:PORT such as 127.0.0.1:8080 (port 0: any free one)", listen);
-    memcpy(host, from, (size_t)(to - from));
-    host[to - from] = 0;
-    memcpy(port, colon + 1, strlen(colon + 1) + 1);
-    return XONCE_OK;
-}
-
-static int open_socket(const struct addrinfo *a)
-{
-    int on = 1, fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1024) == 0)
-        return fd;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
 /* Listens, and notes the address: as URL, and as the four bytes that message ids begin with. */
 static xonce_status start_listening(xo_endpoint *ep, const char *listen_on, unsigned char id_host[4])
 {
-    char host[256], port[8];
-    xonce_status st = split_listen(listen_on, host, sizeof host, port, sizeof port);
+    xo_listener l;
+    xonce_status st = xo_listen(&l, "--listen", listen_on);
     if (st != XONCE_OK)
         return st;
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    int rc = getaddrinfo(host, port, &hints, &found);
-    if (rc != 0)
-        return xo_fail(XONCE_E_INVALID, "--listen: cannot find the address %s: %s", host, gai_strerror(rc));
-    ep->listen_fd = open_socket(found);
-    int error = errno;
-    freeaddrinfo(found);
-    if (ep->listen_fd < 0)
-        return xo_fail(XONCE_E_CONNECT, "cannot listen on %s: %s", listen_on, strerror(error));
-    struct sockaddr_storage bound = {0};
-    socklen_t size = sizeof bound;
-    if (getsockname(ep->listen_fd, (struct sockaddr *)&bound, &size) != 0)
-        return xo_fail(XONCE_E_CONNECT, "cannot listen on %s: %s", listen_on, strerror(errno));
-    unsigned number;
-    if (bound.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&bound;
-        number = ntohs(in->sin_port);
-        memcpy(id_host, &in->sin_addr, 4);
-    } else {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)&bound;
-        number = ntohs(in->sin6_port);
-        memcpy(id_host, in->sin6_addr.s6_addr + 12, 4);
-    }
-    ep->url = xo_printf(strchr(host, ':') ? "%s://[%s]:%u" : "%s://%s:%u", ep->secure ? "https" : "http", host, number);
+    ep->listen_fd = l.fd;
+    if (l.bound.ss_family == AF_INET)
+        memcpy(id_host, &((const struct sockaddr_in *)(const void *)&l.bound)->sin_addr, 4);
+    else
+        memcpy(id_host, ((const struct sockaddr_in6 *)(const void *)&l.bound)->sin6_addr.s6_addr + 12, 4);
+    ep->url = xo_printf("%s://%s", ep->secure ? "https" : "http", l.address);
+    free(l.address);
     return ep->url ? XONCE_OK : xo_nomem();
 }
 
@@ -218,27 +172,20 @@ static xonce_status read_file(const char *option, const char *path, char **out)
 
 static xonce_status make_topics(xo_endpoint *ep, const xo_endpoint_options *o)
 {
-    static const char *const kinds[] = {[XO_KIND_ANY] = "", [XO_KIND_ORDERED] = "ordered", [XO_KIND_TIMED] = "timed", [XO_KIND_TRANSACTION] = "transaction"};
-    for (size_t i = 0; i < o->ntopics; i++) {
-        size_t n = strcspn(o->topics[i], ":"), kind = 0, known = sizeof kinds / sizeof kinds[0];
-        if (o->topics[i][n])
-            for (kind = 1; kind < known && strcmp(kinds[kind], o->topics[i] + n + 1) != 0;)
-                kind++;
+    xonce_status st = XONCE_OK;
+    for (size_t i = 0; i < o->ntopics && st == XONCE_OK; i++) {
+        size_t n = strcspn(o->topics[i], ":");
+        xo_kind kind = XO_KIND_ANY;
         char *name = xo_memdup0(o->topics[i], n);
         if (!name)
             return xo_nomem();
-        if (kind == known || !xo_name_ok(name)) {
-            free(name);
-            return xo_fail(XONCE_E_INVALID, "--topic: '%s' is not NAME, NAME:ordered, NAME:timed or NAME:transaction", o->topics[i]);
-        }
-        xo_engine_lock(ep->engine);
-        xo_topic *t = xo_topic_declare(ep->engine, name, (xo_kind)kind);
-        xo_engine_unlock(ep->engine);
+        if (!xo_name_ok(name) || (o->topics[i][n] && (!o->topics[i][n + 1] || !xo_kind_read(o->topics[i] + n + 1, &kind))))
+            st = xo_fail(XONCE_E_INVALID, "--topic: '%s' is not NAME, NAME:ordered, NAME:timed or NAME:transaction", o->topics[i]);
+        else
+            st = xo_inside_topic(ep, name, kind);
         free(name);
-        if (!t)
-            return xo_nomem();
     }
-    return XONCE_OK;
+    return st;
 }
 
 static xonce_status start_daemon(xo_endpoint *ep)
@@ -315,6 +262,8 @@ xonce_status xo_endpoint_start(xo_endpoint **out, const xo_endpoint_options *o)
     if (st == XONCE_OK)
         st = make_topics(ep, o);
     if (st == XONCE_OK)
+        st = xo_page_start(ep);
+    if (st == XONCE_OK)
         st = start_daemon(ep);
     if (st != XONCE_OK) {
         xo_endpoint_stop(ep);
@@ -329,20 +278,49 @@ const char *xo_endpoint_url(const xo_endpoint *ep)
     return ep->url;
 }
 
-void xo_endpoint_stats(xo_endpoint *ep, xo_buf *out)
+xo_engine *xo_endpoint_engine(xo_endpoint *ep)
+{
+    return ep->engine;
+}
+
+void xo_endpoint_set_faults(xo_endpoint *ep, const xo_faults *f)
 {
     xo_engine_lock(ep->engine);
-    xo_engine_counts c = ep->engine->counts;
+    pthread_mutex_lock(&ep->lock);
+    ep->faults = *f;
+    pthread_mutex_unlock(&ep->lock);
+    atomic_store(&ep->engine->skew_ms, f->clock_skew_ms);
+    xo_engine_unlock(ep->engine);
+}
+
+const char *xo_endpoint_page(const xo_endpoint *ep)
+{
+    return ep->page_url;
+}
+
+void xo_endpoint_figures(xo_endpoint *ep, xo_figures *out)
+{
+    xo_engine_lock(ep->engine);
+    out->engine = ep->engine->counts;
     xo_engine_unlock(ep->engine);
     pthread_mutex_lock(&ep->lock);
-    int64_t requests = ep->requests, errors = ep->errors_made, cuts = ep->cuts_made;
+    out->requests = ep->requests;
+    out->errors = ep->errors_made;
+    out->cuts = ep->cuts_made;
     pthread_mutex_unlock(&ep->lock);
+}
+
+void xo_endpoint_stats(xo_endpoint *ep, xo_buf *out)
+{
+    xo_figures f;
+    xo_endpoint_figures(ep, &f);
+    const xo_engine_counts *c = &f.engine;
     xo_buf_printf(out,
                   "%lld requests, %lld accepted, %lld handed out (%lld again, %lld duplicates), %lld acknowledged, %lld commits; faults made: "
                   "%lld lost acks, %lld errors, %lld cuts; %lld pollers had gone, %lld messages given up",
-                  (long long)requests, (long long)c.accepted, (long long)c.handed_out, (long long)(c.redelivered - c.duplicated), (long long)c.duplicated,
-                  (long long)c.acked, (long long)c.commits, (long long)c.acks_lost, (long long)errors, (long long)cuts, (long long)c.dead_peers,
-                  (long long)c.dead_letters);
+                  (long long)f.requests, (long long)c->accepted, (long long)c->handed_out, (long long)(c->redelivered - c->duplicated),
+                  (long long)c->duplicated, (long long)c->acked, (long long)c->commits, (long long)c->acks_lost, (long long)f.errors, (long long)f.cuts,
+                  (long long)c->dead_peers, (long long)c->dead_letters);
 }
 
 /* ---- stopping ---- */
@@ -380,6 +358,9 @@ void xo_endpoint_stop(xo_endpoint *ep)
     free(ep->key);
     free(ep->cert);
     free(ep->url);
+    xo_wipe_free(ep->page_url);
+    xo_wipe_free(ep->page_token);
+    free(ep->page_policy);
     free(ep->instance);
     free(ep->data);
     free(ep);

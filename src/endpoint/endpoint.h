@@ -20,6 +20,9 @@ typedef struct {
 } xo_endpoint_options; /* all is copied or read at the start */
 xonce_status xo_endpoint_start(xo_endpoint **out, const xo_endpoint_options *o);
 const char *xo_endpoint_url(const xo_endpoint *ep); /* "http://127.0.0.1:40123" */
+struct xo_engine *xo_endpoint_engine(xo_endpoint *ep);           /* its queues */
+void xo_endpoint_set_faults(xo_endpoint *ep, const xo_faults *f); /* from now on these; any thread */
+const char *xo_endpoint_page(const xo_endpoint *ep); /* the address of its page for browsers; with a token when signatures are checked */
 void xo_endpoint_stats(xo_endpoint *ep, xo_buf *out); /* one line */
 void xo_endpoint_stop(xo_endpoint *ep);               /* answers what waits, then stops; NULL is fine */
 #endif

@@ -16,7 +16,7 @@ void xo_engine_unlock(xo_engine *e)
 
 int64_t xo_engine_now(const xo_engine *e)
 {
-    return xo_now_ms() + e->opt.faults->clock_skew_ms;
+    return xo_now_ms() + atomic_load(&e->skew_ms);
 }
 
 void xo_engine_timer(xo_engine *e, xo_timer *t, int64_t at, void (*fire)(xo_timer *))
@@ -63,6 +63,7 @@ xonce_status xo_engine_open(xo_engine **out, const xo_engine_options *o, const u
     if (!e)
         return xo_nomem();
     e->opt = *o;
+    atomic_store(&e->skew_ms, o->faults->clock_skew_ms);
     memcpy(e->id_host, host, 4);
     e->id_month = -1;
     e->next_topic = e->next_group = 1;

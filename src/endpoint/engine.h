@@ -11,6 +11,7 @@
 #include "endpoint/map.h"
 #include "endpoint/timers.h"
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     XO_QUEUES = 8,           /* of a topic */
@@ -32,7 +33,7 @@ typedef struct {
     const char *data, *instance;           /* borrowed for the engine's life */
     int64_t redeliver_ms, redeliver_ordered_ms;
     int strict, sync;                      /* sync: fsync each commit */
-    const xo_faults *faults;
+    const xo_faults *faults;               /* change with the lock held, but for clock_skew_ms, which the engine copies */
 } xo_engine_options;
 
 /* Something to write. run: on the writer's thread inside a transaction, without the lock. done: after COMMIT (ok) or when it failed,
@@ -129,7 +130,7 @@ struct xo_group {
     int64_t state_pos;
     size_t cap_state;
     xo_link all;      /* parked nodes */
-    size_t parked;
+    size_t parked, out;
     xo_map tagged, lanes;
     xo_link eligible, twins, unsaved, polls;
     int64_t saved; /* writer's */
@@ -219,6 +220,7 @@ struct xo_engine {
     pthread_t clock, writer;
     int64_t next_topic, next_group, next_message /* writer's */;
     uint64_t serial;
+    _Atomic int64_t skew_ms;
     unsigned char id_host[4], id_salt[4];
     int64_t id_month, id_seq;
     xo_engine_counts counts;
@@ -259,6 +261,9 @@ int xo_group_reach(xo_group *g, int64_t end); /* room for the states below end; 
 unsigned char xo_group_state(const xo_group *g, int64_t pos);
 void xo_group_mark(xo_group *g, int64_t pos, int done); /* within what was reached */
 void xo_group_settle_floor(xo_group *g);
+/* How many are not done, those handed out with them. Looks at up to *budget positions and takes them off; 1: queues[] tells how many of each queue,
+   0: there were too many to look at, and it is a sum. */
+int xo_group_lag(const xo_group *g, int64_t *budget, int64_t *lag, int64_t queues[XO_QUEUES]);
 void xo_group_forget(xo_group *g, int64_t base);
 xo_node *xo_node_new(xo_group *g, int64_t pos); /* parked nowhere yet; NULL: no memory */
 void xo_node_park(xo_node *n, int again);       /* again: it comes back, before those never handed out */
@@ -307,6 +312,7 @@ typedef struct {
     xo_timed *timed;
     xo_entry entry;
 } xo_send;
+int xo_send_fits(const xo_send *s, xo_kind kind); /* a topic of a declared kind takes no message of another special kind, as in production */
 int xo_send_begin(xo_send *s);   /* w is woken when it is durable; -1: no memory */
 xo_timed *xo_timed_new(xo_topic *t, int64_t deliver_at);
 void xo_timed_arm(xo_timed *d);

@@ -51,6 +51,24 @@ void xo_group_settle_floor(xo_group *g)
         g->cursor = g->floor;
 }
 
+int xo_group_lag(const xo_group *g, int64_t *budget, int64_t *lag, int64_t queues[XO_QUEUES])
+{
+    const xo_topic *t = g->topic;
+    memset(queues, 0, XO_QUEUES * sizeof *queues);
+    *lag = 0;
+    if (t->next_pos - g->floor > *budget) {
+        *lag = (int64_t)(g->parked + g->out) + (t->next_pos - g->cursor);
+        return 0;
+    }
+    *budget -= t->next_pos - g->floor;
+    for (int64_t pos = g->floor; pos < t->next_pos; pos++)
+        if (xo_group_state(g, pos) != DONE) {
+            queues[xo_topic_entry(t, pos)->queue]++;
+            ++*lag;
+        }
+    return 1;
+}
+
 const xo_tag *xo_node_tag(const xo_node *n)
 {
     return xo_topic_entry(n->group->topic, n->pos)->tag;
@@ -173,7 +191,14 @@ void xo_node_take(xo_node *n)
     unpark(n);
     n->state = XO_OUT;
     n->lane->out++;
+    n->group->out++;
     lane_update(n->group, n->lane);
+}
+
+static void no_longer_out(xo_node *n)
+{
+    n->lane->out--;
+    n->group->out--;
 }
 
 void xo_node_drop(xo_node *n)
@@ -182,7 +207,7 @@ void xo_node_drop(xo_node *n)
     if (n->state == XO_PARKED && xo_linked(&n->in_all))
         unpark(n);
     else if (n->state != XO_PARKED)
-        n->lane->out--;
+        no_longer_out(n);
     xo_node_orphan(n);
     xo_list_remove(&n->twin);
     xo_list_remove(&n->unsaved);
@@ -198,7 +223,7 @@ void xo_node_back(xo_node *n)
         return;
     }
     xo_list_remove(&n->twin);
-    n->lane->out--;
+    no_longer_out(n);
     xo_node_park(n, 1);
     xo_topic_touch(n->group->topic);
 }

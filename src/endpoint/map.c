@@ -89,6 +89,18 @@ xo_mapped *xo_map_any(const xo_map *m)
     return NULL;
 }
 
+xo_mapped *xo_map_next(const xo_map *m, const xo_mapped *e)
+{
+    if (!e)
+        return xo_map_any(m);
+    if (e->next || !m->slots)
+        return e->next;
+    for (size_t i = (e->hash & (m->nslots - 1)) + 1; i < m->nslots; i++)
+        if (m->slots[i])
+            return m->slots[i];
+    return NULL;
+}
+
 void xo_map_free(xo_map *m)
 {
     free(m->slots);

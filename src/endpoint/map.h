@@ -20,5 +20,7 @@ xo_mapped *xo_map_first(const xo_map *m, uint64_t hash);
 xo_mapped *xo_map_again(const xo_mapped *e);
 /* Any element, for emptying a table; NULL when there is none. */
 xo_mapped *xo_map_any(const xo_map *m);
+/* The element behind e, in no order; of NULL the first; NULL at the end. Nothing may be put in or taken out meanwhile. */
+xo_mapped *xo_map_next(const xo_map *m, const xo_mapped *e);
 void xo_map_free(xo_map *m); /* the slots, not the elements */
 #endif

@@ -4,6 +4,7 @@
 #include "endpoint/endpoint.h"
 #include "endpoint/engine.h"
 #include "proto/xml.h"
+#include <jansson.h>
 #include <microhttpd.h>
 #include <stdatomic.h>
 
@@ -15,9 +16,11 @@ struct xo_endpoint {
     char *url, *instance, *data, *cert, *key;
     int strict, secure, listen_fd;
     atomic_int stopping;           /* requests that begin now are turned away */
+    int64_t started;               /* wall clock */
+    char *page_policy, *page_url, *page_token; /* of the page for browsers; no token: everybody may look */
     xo_credentials credentials;
     int check;                     /* signatures are checked */
-    xo_faults faults;
+    xo_faults faults;              /* written with both locks held, read with either */
     xo_link delayed;               /* with the engine's lock */
     pthread_mutex_t lock;          /* of what is below */
     pthread_cond_t idle;           /* a request or a connection has ended */
@@ -46,10 +49,11 @@ typedef struct {
     struct MHD_Connection *connection;
     char *target, *method_text;
     xo_method method;
-    int begun;
+    int begun, page;          /* page: a browser asks, not a client of the protocol */
     xo_stage stage;
     char id[25];              /* x-mq-request-id */
     xo_refusal refusal;       /* found before the body was read */
+    int error_status;         /* of an error on order */
     xo_buf body;
     int64_t received;
     xo_url url;
@@ -96,6 +100,15 @@ enum MHD_Result xo_answer_handles(xo_request *r); /* 204, or Errors for what r->
 /* ---- api.c ---- */
 enum MHD_Result xo_request_run(xo_request *r);    /* all is read */
 enum MHD_Result xo_request_resume(xo_request *r); /* what it waited for has happened */
+/* ---- page.c: what a browser may look at, below a path that no client uses ---- */
+#define XO_PAGE_PATH "/xonce/"
+int xo_page_is(const char *target);
+xonce_status xo_page_start(xo_endpoint *ep);
+enum MHD_Result xo_page_answer(xo_request *r);
+/* ---- view.c: the same as data; NULL: no memory, or (*why) the database failed ---- */
+json_t *xo_view_state(xo_endpoint *ep);
+/* The newest messages of a topic below a position (-1: of all). NULL with *why = 404: there is no such topic. */
+json_t *xo_view_messages(xo_endpoint *ep, const char *topic, int64_t before, unsigned *why);
 /* ---- api_*.c ---- */
 enum MHD_Result xo_api_send(xo_request *r, xo_topic *t);
 enum MHD_Result xo_api_consume(xo_request *r, xo_topic *t);

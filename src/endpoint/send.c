@@ -151,6 +151,17 @@ static void send_done(xo_op *op, int ok)
     m->wait->wake(m->wait, ok);
 }
 
+int xo_send_fits(const xo_send *s, xo_kind kind)
+{
+    switch (kind) {
+    case XO_KIND_ORDERED: return !s->deliver_at && !s->check_s;
+    case XO_KIND_TIMED: return !s->shard && !s->check_s;
+    case XO_KIND_TRANSACTION: return !s->shard && !s->deliver_at;
+    case XO_KIND_ANY: break;
+    }
+    return 1;
+}
+
 int xo_send_begin(xo_send *m)
 {
     xo_topic *t = m->topic;

@@ -15,7 +15,7 @@ void xo_message_defaults(xonce_message *m)
 {
     m->broker = nothing;
     m->queue = -1;
-    m->offset = m->store_time = m->log_offset = -1;
+    m->offset = m->store_time = m->born_time = m->log_offset = -1;
     m->copy_offset = m->copy_log_offset = -1;
     m->claim_from = m->claim_generation = m->claim_epoch = -1;
     m->attempt = 1;
@@ -269,6 +269,7 @@ static xonce_status copy_rest(xonce_message *c, const xonce_message *m)
     c->copy_queue = m->copy_queue;
     c->copy_store_time = m->copy_store_time;
     c->store_time = m->store_time;
+    c->born_time = m->born_time;
     c->log_offset = m->log_offset;
     c->attempt = m->attempt;
     memcpy(c->body_md5, m->body_md5, sizeof(c->body_md5));

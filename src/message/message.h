@@ -21,6 +21,7 @@ struct xonce_message {
     int32_t queue;                /* -1 when unknown */
     int64_t offset;               /* -1 when unknown */
     int64_t store_time;           /* ms UTC, -1 when unknown */
+    int64_t born_time;            /* likewise: when it was sent, by the sender's clock; over HTTP when the endpoint took it */
     int64_t log_offset;           /* physical offset in the broker's log, -1 when unknown */
     int attempt;                  /* from 1 */
     xo_property *properties;
@@ -45,6 +46,7 @@ struct xonce_message {
     int claim_record;             /* with claim_epoch >= 0: by record as well. Without: by record only, although its queue is claimed by offset */
     int failed, rejected;         /* set by the consumer before it is settled: its handler failed in this delivery; it stands in xonce_rejected */
     int fenced;                   /* likewise: its queue was taken over by another member */
+    size_t place;                 /* the consumer's own: which of its topic's databases it belongs to */
     xo_pack *pack;                /* whose memory it is part of; NULL: it is a block of its own */
     struct xonce_message *next;   /* for queues of the library's; the holder's */
 };

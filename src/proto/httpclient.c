@@ -69,7 +69,10 @@ static xonce_status fill_endpoint(xo_http_endpoint *e, const xo_uri *u, const xo
     e->connect_ms = xo_config_int(cfg, "http.connect-timeout");
     if (!e->base || !e->instance || (cacert && *cacert && !e->cacert))
         return xo_nomem();
-    return xo_credentials_load(&e->credentials, cfg);
+    if (!e->loopback)
+        return xo_credentials_load(&e->credentials, cfg);
+    int found; /* an endpoint on this machine may want none */
+    return xo_credentials_find(&e->credentials, cfg, &found);
 }
 
 xonce_status xo_http_endpoint_open(xo_http_endpoint *out, const char *uri, const xonce_config *cfg)
@@ -199,6 +202,9 @@ static xonce_status sign(xo_http_call *c, const xo_http_endpoint *e, const char 
     memcpy(c->date, "Date: ", 6);
     c->sent_ms = xo_now_ms();
     xo_http_date(c->date + 6, c->sent_ms);
+    xo_buf_reset(&c->authorization);
+    if (!e->credentials.access_key_id)
+        return XONCE_OK;
     const xo_header h[] = {{"Content-Type", value_of(content_type)}, {"Date", c->date + 6}, {"x-mq-version", value_of(version)}};
     xonce_status st = xo_string_to_sign(&string, method, target, h, sizeof h / sizeof *h);
     if (!st)
@@ -206,7 +212,6 @@ static xonce_status sign(xo_http_call *c, const xo_http_endpoint *e, const char 
     free(string);
     if (st)
         return st;
-    xo_buf_reset(&c->authorization);
     xo_buf_str(&c->authorization, "Authorization: MQ ");
     xo_buf_str(&c->authorization, e->credentials.access_key_id);
     xo_buf_char(&c->authorization, ':');
@@ -217,8 +222,12 @@ static xonce_status sign(xo_http_call *c, const xo_http_endpoint *e, const char 
 /* The lines are the call's own memory: a list of curl's would be copied for each request. */
 static void set_headers(xo_http_call *c)
 {
-    char *const lines[XO_HTTP_HEADERS] = {content_type, c->date, version, c->authorization.p, no_expect, c->token};
-    int n = c->token ? XO_HTTP_HEADERS : XO_HTTP_HEADERS - 1;
+    char *lines[XO_HTTP_HEADERS] = {content_type, c->date, version, no_expect};
+    int n = 4;
+    if (c->authorization.len)
+        lines[n++] = c->authorization.p;
+    if (c->token)
+        lines[n++] = c->token;
     for (int i = 0; i < n; i++)
         c->headers[i] = (struct curl_slist){lines[i], i + 1 < n ? &c->headers[i + 1] : NULL};
 }
@@ -398,7 +407,7 @@ static const known_error known[] = {
     {"MissingReceiptHandle", XONCE_E_PROTOCOL, 0, ""},
     {"ReceiptHandleError", XONCE_E_PROTOCOL, 0, ""},
     {"InvalidAuthorizationHeader", XONCE_E_AUTH, 0, ""},
-    {"MissingAuthorizationHeader", XONCE_E_AUTH, 0, ""},
+    {"MissingAuthorizationHeader", XONCE_E_AUTH, 0, "; set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or name a credentials file"},
     {"InvalidDateHeader", XONCE_E_PROTOCOL, 0, ""},
     {"MissingDateHeader", XONCE_E_PROTOCOL, 0, ""},
     {"InvalidDigest", XONCE_E_PROTOCOL, 0, ""},

@@ -12,7 +12,7 @@ typedef struct {
     xo_credentials credentials;
     int64_t connect_ms;
 } xo_http_endpoint;
-/* Reads a http(s) URI (?instance=; cfg's `instance`, `http.cacert`, `http.connect-timeout`) and the credentials. A
+/* Reads a http(s) URI (?instance=; cfg's `instance`, `http.cacert`, `http.connect-timeout`) and the credentials, without which only an endpoint on this machine is spoken to, unsigned. A
  * user, password or path in the URI is refused. */
 xonce_status xo_http_endpoint_open(xo_http_endpoint *out, const char *uri, const xonce_config *cfg);
 void xo_http_endpoint_close(xo_http_endpoint *e);

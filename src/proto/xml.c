@@ -199,7 +199,7 @@ static xonce_status fill(xonce_message *m, const message_list *l, const xo_xml_f
     m->handle = xo_memdup0(f[F_HANDLE].text, f[F_HANDLE].len);
     if (!m->handle)
         return xo_nomem();
-    m->store_time = number(&f[F_PUBLISHED]);
+    m->store_time = m->born_time = number(&f[F_PUBLISHED]);
     m->attempt = times < 1 ? 1 : times > INT32_MAX ? INT32_MAX : (int)times;
     m->expires_mono = l->mono_now + (next - l->server_now);
     xonce_status st = check_md5(m, &f[F_MD5]);

@@ -213,7 +213,7 @@ static xonce_status check_tags(const char *doc, size_t n)
 }
 
 /* Only UTF-8 comes through: other encodings have zero bytes or do not start with '<'. */
-static xonce_status check_bytes(const char **doc, size_t *n)
+xonce_status xo_xml_check_bytes(const char **doc, size_t *n)
 {
     if (*n >= 3 && !memcmp(*doc, "\xef\xbb\xbf", 3)) {
         *doc += 3;
@@ -278,7 +278,7 @@ xonce_status xo_xml_read(const xo_xml_shape *shape, void *arg, const char *doc, 
     w.arg = arg;
     w.field = -1;
     w.field_depth = shape->item ? 3 : 2;
-    st = check_bytes(&doc, &n);
+    st = xo_xml_check_bytes(&doc, &n);
     if (!st)
         st = run(&w, doc, n);
     xo_buf_free(&w.text);

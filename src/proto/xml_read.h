@@ -23,4 +23,7 @@ xonce_status xo_xml_read(const xo_xml_shape *shape, void *arg, const char *doc, 
 /* xml_plain.c: the same for a document in the plain form that endpoints and clients write; 1 and *st then. 0: the document has something else in it,
    be it a fault or only unusual; nothing was taken, and libxml2 shall judge. */
 int xo_xml_read_plain(const xo_xml_shape *shape, void *arg, const char *doc, size_t n, xonce_status *st);
+/* What libxml2 should not be given: an empty document, zero bytes, a document type, tags that would keep it busy for minutes. Passes over a byte order
+   mark. INVALID says what it is. */
+xonce_status xo_xml_check_bytes(const char **doc, size_t *n);
 #endif

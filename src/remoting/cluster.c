@@ -81,6 +81,11 @@ int64_t xo_cluster_timeout(const xo_cluster *c)
     return c->timeout;
 }
 
+const char *xo_cluster_server(const xo_cluster *c, size_t i)
+{
+    return i < c->nservers ? c->servers[i] : NULL;
+}
+
 /* ---- namespace ---- */
 
 static int is_system(const char *name)

@@ -34,6 +34,7 @@ xonce_status xo_cluster_open(xo_cluster **out, const char *uri, const xonce_conf
 void xo_cluster_close(xo_cluster *c);
 xo_remoting *xo_cluster_remoting(const xo_cluster *c);
 int64_t xo_cluster_timeout(const xo_cluster *c); /* rocketmq.timeout: of a request */
+const char *xo_cluster_server(const xo_cluster *c, size_t i); /* the address of a name server; NULL behind the last */
 
 /* "N%name" in namespace N (also behind %RETRY% and %DLQ%); system topics and a cluster without namespace: the name as it is. NULL on no memory. */
 char *xo_cluster_wrap(const xo_cluster *c, const char *name);

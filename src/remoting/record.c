@@ -388,6 +388,7 @@ static xonce_status fill(xonce_message *m, const xo_record *r, const char *topic
     m->queue = r->queue < 0 ? -1 : r->queue;
     m->offset = r->queue_offset < 0 ? -1 : r->queue_offset;
     m->store_time = r->store_time;
+    m->born_time = r->born_time;
     m->log_offset = m->copy_log_offset = r->log_offset;
     m->copy_offset = r->queue_offset;
     m->attempt = r->reconsume < 0 ? 1 : r->reconsume == INT32_MAX ? INT32_MAX : r->reconsume + 1;

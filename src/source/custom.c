@@ -6,6 +6,7 @@
 #include "source/source.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,7 @@ typedef struct {
     int64_t empty_since;
     int seen_empty;
     uint64_t acked, ack_failed, polls, answers;
+    xo_histogram settling;
     /* the thread's own */
     list again;                  /* to be handed out again by us */
     xo_runs runs;
@@ -103,6 +105,26 @@ static int cumulative(const custom *c)
     return (c->user.flags & XONCE_SOURCE_CUMULATIVE) != 0;
 }
 
+xonce_status xonce_set_error(xonce_status code, const char *fmt, ...)
+{
+    char text[sizeof xonce_error_last()->text];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return xo_fail(code, "%s", text);
+}
+
+/* A function of the user's returned st: the reason is its own, when it set one. */
+static void user_failed(xonce_status st, const char *function, const char *topic)
+{
+    const char *of = *topic ? " for topic " : "";
+    if (xonce_error_last()->code == st)
+        (void)xo_error_context("the source's %s failed%s%s", function, of, topic);
+    else
+        (void)xo_fail(st, "the source's %s failed%s%s: %s", function, of, topic, xonce_status_name(st));
+}
+
 /* ---- the thread ---- */
 
 static void hold(custom *c, const xonce_message *m)
@@ -151,6 +173,7 @@ static void ack_some(custom *c, xonce_message **m, size_t n)
     for (size_t i = 0; i < n; i++) {
         each[i] = XONCE_OK;
     }
+    int64_t began = xo_mono_us();
     xonce_status st = c->user.ack(c->self, (const xonce_message *const *)m, n, each);
     size_t failed = 0;
     for (size_t i = 0; i < n; i++) {
@@ -163,6 +186,7 @@ static void ack_some(custom *c, xonce_message **m, size_t n)
     pthread_mutex_lock(&c->lock);
     c->acked += n - failed;
     c->ack_failed += failed;
+    xo_histogram_add(&c->settling, xo_mono_us() - began);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -308,7 +332,13 @@ static int poll_once(custom *c)
     c->polls++;
     pthread_mutex_unlock(&c->lock);
     size_t n = 0;
+    (void)xo_fail(XONCE_OK, "%s", "");
     xonce_status st = c->user.poll(c->self, max, (int)timeout, c->got, &n);
+    xo_error error = {.pub.code = XONCE_OK};
+    if (st != XONCE_OK) {
+        user_failed(st, "poll", "");
+        xo_error_save(&error); /* what follows may set another */
+    }
     if (n > max) {
         xo_log(XO_ERROR, "source", "the source's poll says %zu messages, %zu were asked for", n, max);
         n = max;
@@ -323,8 +353,7 @@ static int poll_once(custom *c)
         c->outside++;
     }
     if (st != XONCE_OK) {
-        (void)xo_fail(st, "the source's poll failed: %s", xonce_status_name(st));
-        xo_error_save(&c->error);
+        c->error = error;
         c->error.pub.again = 1; /* a source of the user's is always asked again */
     }
     return c->polled || st != XONCE_OK || c->woken || xo_mono_ms() >= c->deadline;
@@ -340,9 +369,10 @@ static int answer(custom *c)
     pthread_mutex_unlock(&c->lock);
     xo_error e = {.pub.code = XONCE_OK};
     if (ask == ASK_SUBSCRIBE && c->user.subscribe) {
+        (void)xo_fail(XONCE_OK, "%s", "");
         xonce_status st = c->user.subscribe(c->self, c->group, c->topic, c->tags);
         if (st != XONCE_OK) {
-            (void)xo_fail(st, "the source's subscribe failed for topic %s: %s", c->topic, xonce_status_name(st));
+            user_failed(st, "subscribe", c->topic);
             xo_error_save(&e);
         }
     } else if (ask == ASK_CLOSE && c->user.close) {
@@ -560,7 +590,8 @@ static void custom_counts(xonce_source *s, xo_source_counts *out)
 {
     custom *c = of(s);
     pthread_mutex_lock(&c->lock);
-    *out = (xo_source_counts){.acked = c->acked, .ack_failed = c->ack_failed, .polls = c->polls, .answers = c->answers, .unacked = c->acks.n + c->busy};
+    *out = (xo_source_counts){.acked = c->acked, .ack_failed = c->ack_failed, .polls = c->polls, .answers = c->answers, .unacked = c->acks.n + c->busy,
+                              .settling = c->settling};
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -5,4 +5,4 @@ libxonce_core_la_SOURCES += src/source/rocketmq/rocketmq.h src/source/rocketmq/f
 	src/source/rocketmq/sendback.c src/source/rocketmq/requests.c
 libxonce_core_la_SOURCES += src/source/rocketmq/track.h src/source/rocketmq/track.c src/source/rocketmq/data.h src/source/rocketmq/pull.c src/source/rocketmq/answer.c \
 	src/source/rocketmq/unpack.c src/source/rocketmq/place.h src/source/rocketmq/place.c src/source/rocketmq/start.c src/source/rocketmq/novel.c src/source/rocketmq/offset.c \
-	src/source/rocketmq/commit.c src/source/rocketmq/watermark.c
+	src/source/rocketmq/commit.c src/source/rocketmq/watermark.c src/source/rocketmq/lag.c

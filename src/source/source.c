@@ -1,6 +1,7 @@
 /* Opening a source by its URI, and closing any. */
 #include "source/source.h"
 #include "base/text.h"
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -30,6 +31,15 @@ xonce_status xonce_source_open(xonce_source **out, const char *uri, const xonce_
         return xo_fail(XONCE_E_INVALID, "no source is known for \"%s:\"; did you mean %s://host:port ?", scheme, near);
     }
     return xo_fail(XONCE_E_INVALID, "a source URI begins with http://, https:// or rocketmq://%s%s%s", scheme[0] ? ", not with " : "", scheme, scheme[0] ? ":" : "");
+}
+
+void xo_source_queues_free(xo_source_queue *q, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(q[i].topic);
+        free(q[i].broker);
+    }
+    free(q);
 }
 
 void xonce_source_close(xonce_source *s)

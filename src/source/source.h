@@ -1,6 +1,7 @@
 /* What a source gives the consumer. Workers only drain: a source owns its threads and buffers, bounds its memory, and applies back-pressure by not asking for more. */
 #ifndef XO_SOURCE_H
 #define XO_SOURCE_H
+#include "base/histogram.h"
 #include "message/message.h"
 #include "message/position.h"
 typedef struct xo_source_ops {
@@ -34,13 +35,23 @@ typedef struct {
     uint64_t answers;                           /* polls that the other side answered, with messages or with none */
     size_t buffered, unacked;
     int unhealthy;                              /* something is wrong that needs a person; the log said what */
+    xo_histogram settling;                      /* of the requests that told the other side what is settled, until they were answered */
 } xo_source_counts;
+/* How far a queue that this member reads is. -1: not known. */
+typedef struct {
+    char *topic, *broker;
+    int32_t queue;
+    int64_t position, end;                      /* all before position is settled; end: the next offset that the broker will give, as it said with its last answer */
+} xo_source_queue;
+void xo_source_queues_free(xo_source_queue *q, size_t n);
 struct xonce_source {
     const xo_source_ops *ops;
     const char *kind;               /* "http", "rocketmq", "custom" */
     int64_t keep_floor_ms;          /* never-forget: how long something can come back */
     int max_attempts;               /* reject at this many deliveries at the latest (HTTP 280); 0 = no limit */
     void (*counts)(xonce_source *s, xo_source_counts *out);
+    /* The queues that are read here; *out is the caller's, xo_source_queues_free(). NULL: a source without offsets. Asks nobody. */
+    xonce_status (*queues)(xonce_source *s, xo_source_queue **out, size_t *n);
 };
 xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const xonce_config *cfg);
 xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonce_config *cfg);

@@ -1,4 +1,5 @@
 /* One attempt at a batch's transaction: begin, claim, handlers, commit. */
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "store/batch.h"
@@ -40,6 +41,18 @@ static int again_class(void)
 static int fenced(void)
 {
     return xo_step_of_error() == XO_STEP_FENCED;
+}
+
+/* A stage of the run ends now. */
+static void end_stage(xo_runner *r, xo_stage stage)
+{
+    xo_times *t = r->spec->times;
+    if (!t)
+        return;
+    int64_t now = xo_mono_us();
+    t->us[stage] += now - r->stage_us;
+    t->n[stage]++;
+    r->stage_us = now;
 }
 
 /* ---- claim ---- */
@@ -422,6 +435,7 @@ static xo_step commit_with(xo_runner *r, const size_t *set, size_t n)
         xo_ahead_offer(r, &with);
     r->tx.c->parts = n > 1 && xo_in_parts(r->s);
     xo_step step = send_commit(r, set, n, &with);
+    end_stage(r, XO_STAGE_COMMIT);
     if (r->tx.c)
         r->tx.c->parts = 0;
     xo_ahead_end(r, step == XO_STEP_DONE && with.begun);
@@ -456,7 +470,9 @@ static xo_step transaction(xo_runner *r, const size_t *set, size_t n, int sent)
         return step;
     if (xo_failpoint("claimed") != XONCE_OK)
         return XO_STEP_AGAIN;
+    end_stage(r, XO_STAGE_CLAIM);
     step = r->spec->one ? run_each(r, set, n) : run_many(r, set, n);
+    end_stage(r, XO_STAGE_HANDLER);
     return step == XO_STEP_DONE ? commit_set(r, set, n) : step;
 }
 
@@ -510,6 +526,8 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
     xonce_tx *tx = &r->tx;
     int sent = r->open;
     r->open = r->taken_out = 0;
+    if (r->spec->times)
+        r->stage_us = xo_mono_us();
     if (r->attempts++ && r->spec->ahead)
         xo_ahead_drop(r->spec->ahead); /* it may hold what this one needs */
     if (open_tx(r, sent) != XONCE_OK)

@@ -1,7 +1,7 @@
 # The store: databases behind one dialect interface.
 libxonce_core_la_SOURCES += \
 	src/store/ahead.c src/store/attempt.c src/store/batch.c src/store/batch.h src/store/claim.c src/store/claim.h src/store/covered.c src/store/rewind.c src/store/rewind.h \
-	src/store/dialect.h src/store/leave.c src/store/offset.c src/store/offset.h src/store/partition.c src/store/partition.h src/store/pool.c src/store/prune.c src/store/prune.h \
+	src/store/dialect.h src/store/figures.c src/store/figures.h src/store/leave.c src/store/offset.c src/store/offset.h src/store/partition.c src/store/partition.h src/store/pool.c src/store/prune.c src/store/prune.h \
 	src/store/reject.c src/store/run.c src/store/run.h src/store/schema.c src/store/schema_files.h src/store/settled.c src/store/settled.h \
 	src/store/sqltext.c src/store/sqltext.h src/store/store.c src/store/store.h src/store/takeout.c src/store/takeover.c src/store/tx.c src/store/tx.h \
 	src/store/value.c src/store/watermark.c

@@ -75,7 +75,7 @@ static int on_table(const xonce_row *r, void *arg)
     k->next_id = strtoll(cell(r, 2), NULL, 10);
     snprintf(k->one, sizeof k->one, "%.60s", cell(r, 1));
     if (!k->is_table)
-        find(k, 3, "transaction_record is a %, not a table", "it cannot hold claims", "", cell(r, 0));
+        find(k, 3, "transaction_record is a %, not a table", "it cannot hold claims", "give it another name, then run `xonce init`", cell(r, 0));
     else if (!k->transactional)
         find(k, 2, "the engine of transaction_record is %", "it has no transactions: a record stays although its effects were rolled back, and the message is lost",
              "ALTER TABLE transaction_record ENGINE=InnoDB", k->one);
@@ -339,7 +339,7 @@ static int on_session(const xonce_row *r, void *arg)
 {
     look *k = arg;
     if (strcmp(cell(r, 0), "READ-COMMITTED") != 0)
-        find(k, 1, "the session's isolation level is %, although READ COMMITTED was asked for", "claims deadlock more often", "", cell(r, 0));
+        find(k, 1, "the session's isolation level is %, although READ COMMITTED was asked for", "claims deadlock more often", "look for a proxy or init_connect that sets it", cell(r, 0));
     if (!strstr(cell(r, 1), "STRICT_ALL_TABLES"))
         find(k, 2, "the session's sql_mode is not strict", "values that do not fit are cut off without an error", "SET GLOBAL sql_mode = CONCAT(@@GLOBAL.sql_mode, ',STRICT_ALL_TABLES')", NULL);
     if (!k->m->server_maria && strtol(cell(r, 2), NULL, 10) > 3600)

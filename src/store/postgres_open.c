@@ -119,7 +119,6 @@ static xonce_status fail_connect(PGconn *pg, const xo_open_options *o, int in_ti
 {
     char state[6];
     xo_buf text = {0};
-    char *uri = xo_uri_mask(o->uri_text);
     const char *message = PQerrorMessage(pg), *location;
     xonce_status code = XONCE_E_CONNECT;
     xo_sql_class cls = XO_SQL_LOST;
@@ -140,9 +139,8 @@ static xonce_status fail_connect(PGconn *pg, const xo_open_options *o, int in_ti
     safe_message(&text, line ? line : "", o);
     if (!in_time)
         xo_buf_str(&text, text.len ? " no answer within the connect timeout" : "no answer within the connect timeout");
-    (void)xo_fail_sql(code, cls, 0, state, "cannot connect to %s: %s", uri ? uri : "the store", text.p ? text.p : "");
+    (void)xo_fail_sql(code, cls, 0, state, "cannot connect: %s", text.p ? text.p : "");
     free(line);
-    free(uri);
     xo_buf_free(&text);
     return code;
 }

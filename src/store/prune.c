@@ -318,7 +318,7 @@ xonce_status xo_prune_run(xonce_store *s, const xo_prune_order *o, xo_prune_resu
     p->s = s;
     p->order = o;
     p->before = out->before;
-    p->rate = xo_config_int(s->cfg, "prune.rate");
+    p->rate = o->rate ? *o->rate : xo_config_int(s->cfg, "prune.rate");
     p->most = LOOK_START;
     p->limit = DELETE_START;
     p->look.at = o->from;

@@ -12,6 +12,7 @@ xonce_status xo_watermark_heartbeat(xonce_store *s, int64_t mark);
 typedef struct {
     int64_t keep_ms;
     int max_rows;               /* 0: all */
+    const int64_t *rate;        /* instead of the store's prune.rate; NULL: that */
     xo_prune_at from;           /* begins behind this one */
     int (*go_on)(void *arg);    /* asked between steps and at least each 100 ms; 0 ends the run. May be NULL */
     void *arg;

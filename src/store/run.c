@@ -71,6 +71,19 @@ typedef struct {
     int tries, reruns;
 } patience;
 
+static xo_failed_cause cause_of(xo_step step)
+{
+    xo_sql_class cls = xo_error_class();
+    xonce_status code = xonce_error_last()->code;
+    if (step == XO_STEP_WITHOUT || step == XO_STEP_SPLIT || step == XO_STEP_SINGLY)
+        return XO_FAILED_MESSAGE;
+    if (step != XO_STEP_AGAIN)
+        return XO_FAILED_OTHER;
+    if (code == XONCE_E_UNKNOWN_COMMIT)
+        return XO_FAILED_UNKNOWN_COMMIT;
+    return cls == XO_SQL_AGAIN || code == XONCE_E_CONFLICT ? XO_FAILED_CONFLICT : cls == XO_SQL_LOST || code == XONCE_E_CONNECT ? XO_FAILED_CONNECTION : XO_FAILED_OTHER;
+}
+
 /* What to do after an attempt. *over = 1: the set is through (or st says why not). */
 static xonce_status after_attempt(xo_runner *r, xo_step step, const size_t *live, size_t k, patience *p, int depth, int *over)
 {
@@ -126,6 +139,8 @@ static xonce_status run_set(xo_runner *r, const size_t *set, size_t n, int depth
         /* not where the claims of a lane are one: without its last messages that is another one */
         r->savepoints = r->spec->one && !r->by_offset && (r->s->d->savepoint_each || p.reruns >= RERUNS_BEFORE_SAVEPOINTS);
         xo_step step = xo_attempt(r, live, k);
+        if (r->spec->times && step != XO_STEP_DONE)
+            r->spec->times->failed[cause_of(step)]++;
         st = after_attempt(r, step, live, k, &p, depth, &over);
     }
     free(live);

@@ -40,6 +40,7 @@ struct xo_runner {
     int apart;              /* the database refused a row of xonce_rejected: rejected ones are written each by itself, which has ways around that */
     int taken_out;          /* how many left this attempt without ending it */
     int asked_ahead;        /* the next batch was asked for */
+    int64_t stage_us;       /* monotonic: when the stage began that is on; with spec->times */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
     size_t safe;            /* those that ran before this one were sent before a handler ended the transaction; SIZE_MAX: nobody was */
 };

@@ -267,6 +267,7 @@ typedef struct {
     xo_conn *c;
     void (*fn)(const xonce_finding *f, void *arg);
     void *arg;
+    int told_rejected, told_watermark, told_clock; /* the dialect has found it, and says it better */
 } check_run;
 
 static void find(const check_run *k, int severity, const char *what, const char *why, const char *sql)
@@ -351,13 +352,13 @@ static xonce_status check_tables(const check_run *k, int *watermark)
     if (st == XONCE_OK)
         st = fits(k, sql.p, &rejected);
     xo_buf_free(&sql);
-    if (st == XONCE_OK && !rejected)
+    if (st == XONCE_OK && !rejected && !k->told_rejected)
         find(k, 3, "the table xonce_rejected is missing, lacks columns, or may not be read",
              "a message that is rejected cannot be kept, and comes again for ever",
              "run `xonce init`, or the SQL of `xonce init --print`");
     if (st == XONCE_OK)
         st = fits(k, "SELECT consumer_group, watermark_ms, updated_ms FROM xonce_watermark WHERE 1 = 0", watermark);
-    if (st == XONCE_OK && !*watermark)
+    if (st == XONCE_OK && !*watermark && !k->told_watermark)
         find(k, 1, "the table xonce_watermark is missing, lacks columns, or may not be read",
              "nothing is ever pruned, and the record table grows",
              "run `xonce init`, or the SQL of `xonce init --print`");
@@ -369,12 +370,12 @@ static void check_clock(const check_run *k, const xo_marks *m)
     char what[128];
     int64_t off = m->clock_off < 0 ? -m->clock_off : m->clock_off;
     int much = off > XO_CLOCK_OFF_MAX_MS;
-    if (off <= CLOCK_NOTE_MS)
+    if (off <= CLOCK_NOTE_MS || k->told_clock)
         return;
     snprintf(what, sizeof what, "the database's clock is %lld ms %s this machine's", (long long)off,
              m->clock_off > 0 ? "ahead of" : "behind");
     find(k, much ? 2 : 1, what,
-         much ? "pruning refuses to work: ages cannot be trusted" : "ages of records are off by as much", "");
+         much ? "pruning refuses to work: ages cannot be trusted" : "ages of records are off by as much", "synchronise both clocks (NTP)");
 }
 
 static void check_prune(const check_run *k, const xo_marks *m)
@@ -384,11 +385,20 @@ static void check_prune(const check_run *k, const xo_marks *m)
     if (xo_prune_floor(k->s, &least) == XONCE_OK && k->s->keep_ms < least) { /* without the table another finding says so */
         xo_format_duration(least, floor, sizeof floor);
         snprintf(what, sizeof what, "prune.keep is below %s", floor);
-        find(k, 1, what, "pruning refuses it: a message could come again after its record is gone", "");
+        find(k, 1, what, "pruning refuses it: a message could come again after its record is gone", "raise prune.keep");
     }
     if (m->has_row && m->now - m->updated > XO_WATERMARK_STALE_MS)
         find(k, 0, "the group's caught-up watermark is older than an hour",
              "no consumer of the group runs; nothing is pruned until one does, which is right", "");
+}
+
+static void from_dialect(const xonce_finding *f, void *arg)
+{
+    check_run *k = arg;
+    k->told_rejected |= strstr(f->what, "xonce_rejected") != NULL;
+    k->told_watermark |= strstr(f->what, "xonce_watermark") != NULL;
+    k->told_clock |= strstr(f->what, "clock") != NULL;
+    k->fn(f, k->arg);
 }
 
 xonce_status xonce_store_check(xonce_store *s, void (*fn)(const xonce_finding *f, void *arg), void *arg)
@@ -401,7 +411,7 @@ xonce_status xonce_store_check(xonce_store *s, void (*fn)(const xonce_finding *f
     xonce_status st = xo_pool_get(s->pool, &k.c);
     if (st != XONCE_OK)
         return st;
-    st = s->d->check(k.c, xo_pool_options(s->pool), fn, arg);
+    st = s->d->check(k.c, xo_pool_options(s->pool), from_dialect, &k);
     if (st == XONCE_OK)
         st = check_tables(&k, &watermark);
     if (st == XONCE_OK)

@@ -177,7 +177,7 @@ static xonce_status look_at_table(look *k)
     sqlite3_stmt *s = NULL;
     if (st == XONCE_OK &&
         sqlite3_prepare_v2(k->c->db, "SELECT rowid FROM transaction_record", -1, &s, NULL) != SQLITE_OK)
-        find(k, 1, "transaction_record is WITHOUT ROWID", "pruning does not work", "");
+        find(k, 1, "transaction_record is WITHOUT ROWID", "pruning does not work", "copy it into a table as `xonce init --print` has it");
     sqlite3_finalize(s);
     return st;
 }
@@ -223,11 +223,11 @@ static void look_at_file_system(look *k)
     unsigned long type = (unsigned long)fs.f_type & 0xffffffffu;
     if (type == 0x01021994 || type == 0x858458f6)
         find(k, 1, "the file is on a file system in memory",
-             "it is gone after a restart of the machine, and what was acknowledged with it", "");
+             "it is gone after a restart of the machine, and what was acknowledged with it", "put it on a disk");
     for (size_t i = 0; i < sizeof remote / sizeof *remote; i++)
         if (remote[i].magic == type)
             find_named(k, 2, "the file is on a % file system",
-                       "SQLite's locks and its WAL need a local disk: two writers can damage the file", "",
+                       "SQLite's locks and its WAL need a local disk: two writers can damage the file", "put it on a local disk",
                        remote[i].name);
 }
 #else
@@ -252,7 +252,7 @@ static xonce_status look_at_integrity(look *k)
     }
     st = xo_lite_exec(k->c, "PRAGMA quick_check(1)", on_text, k);
     if (st == XONCE_OK && strcmp(k->text, "ok") != 0)
-        find_named(k, 3, "the file is damaged: %", "claims and effects can be lost", "", k->text);
+        find_named(k, 3, "the file is damaged: %", "claims and effects can be lost", "stop what writes to it, then restore a backup", k->text);
     return st;
 }
 
@@ -264,7 +264,7 @@ xonce_status xo_lite_check(xo_conn *conn, const xo_open_options *o, void (*fn)(c
     if (read_only)
         find(&k, 3,
              o->read_only ? "the database was opened read-only (mode=ro)" : "the database file cannot be written",
-             "no message can be claimed", o->read_only ? "" : "chmod u+w, and the right to write to its folder");
+             "no message can be claimed", o->read_only ? "leave mode=ro out of the URI" : "chmod u+w, and the right to write to its folder");
     xonce_status st = look_at_table(&k);
     if (st == XONCE_OK)
         st = look_at_journal(&k);

@@ -59,6 +59,14 @@ typedef struct {
     xo_error error;                       /* why it was deferred or rejected; code XONCE_OK when it was neither */
     int failed_run;                       /* its handler or its SQL failed in this delivery (an attempt), as opposed to the database */
 } xo_item;
+/* What runs took, and why transactions did not go through. The claim begins with the wait for a connection; what was sent ahead counts only as far as it was waited for. */
+typedef enum { XO_STAGE_CLAIM, XO_STAGE_HANDLER, XO_STAGE_COMMIT, XO_STAGES } xo_stage;
+typedef enum { XO_FAILED_CONFLICT, XO_FAILED_CONNECTION, XO_FAILED_UNKNOWN_COMMIT, XO_FAILED_MESSAGE, XO_FAILED_OTHER, XO_FAILED_CAUSES } xo_failed_cause;
+typedef struct {
+    int64_t us[XO_STAGES];                 /* of all attempts together */
+    unsigned n[XO_STAGES];                 /* attempts that came to the end of this stage */
+    unsigned failed[XO_FAILED_CAUSES];    /* attempts */
+} xo_times;
 typedef struct xo_runner xo_runner;
 typedef struct xo_spec xo_spec;
 /* A worker's: its next batch, whose claim is sent behind the COMMIT of the one that runs, where the engine can. */
@@ -80,6 +88,7 @@ struct xo_spec {
     int no_dedup;                         /* the at-least-once baseline: no claim */
     int max_attempts;                     /* 0: the store's */
     xo_ahead *ahead;                      /* NULL: nothing is claimed ahead */
+    xo_times *times;                      /* is added to; NULL: not measured */
 };
 /* Runs the items to their outcomes: XONCE_OK when each has one (DEFERRED included). Any other status: the database cannot be used now (CONNECT, CONFLICT after all tries) or at all (SCHEMA, AUTH,
    SQL of class SETUP: permanent); items without outcome are DEFERRED. */

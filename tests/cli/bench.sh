@@ -38,7 +38,7 @@ exits 2 "seconds out of range" bench --seconds 0
 exits 1 "a server that is not there" "$x" bench --store 'postgresql://u:hunter2@127.0.0.1:1/d'
 unlike "$(cat err)" hunter2 "no password is told"
 exits 1 "a database without tables" bench --seconds 1
-like "$(cat err)" 'transaction_record is (missing|not there).*xonce init.*nothing was measured' "says what to do"
+like "$(cat err)" '(transaction_record is (missing|not there).*xonce init.*nothing was measured|there is no file .*xonce init)' "says what to do"
 exits 0 "xonce init" "$x" init --store "$STORE"
 
 # ---- measuring ----

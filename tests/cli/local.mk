@@ -12,8 +12,10 @@ tests_cli_test_measure_LDADD = $(CORE_LIBS)
 
 if WITH_PROGRAM
 if WITH_SQLITE
-TESTS += tests/cli/bench.sh
+TESTS += tests/cli/bench.sh tests/cli/config.sh tests/cli/trace.sh tests/cli/convert.sh tests/cli/doctor.sh
+SANITIZER_TESTS += tests/cli/convert.sh
 endif
-INTEROP_TESTS += tests/cli/bench-servers.sh
+INTEROP_TESTS += tests/cli/bench-servers.sh tests/cli/pages.sh tests/cli/explain-servers.sh tests/cli/doctor-servers.sh
 endif
-EXTRA_DIST += tests/cli/bench.sh tests/cli/bench-servers.sh
+EXTRA_DIST += tests/cli/pages.sh tests/cli/bench.sh tests/cli/config.sh tests/cli/trace.sh tests/cli/explain.sh tests/cli/explain-servers.sh tests/cli/bench-servers.sh tests/cli/doctor.sh tests/cli/doctor-servers.sh
+EXTRA_DIST += tests/cli/convert.sh tests/cli/convert

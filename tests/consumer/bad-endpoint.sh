@@ -7,8 +7,10 @@ feed orders 20
 
 # ---- credentials ----
 export -n ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET
-refused 2 'ALIBABA_CLOUD_ACCESS_KEY_ID.*ALIBABA_CLOUD_ACCESS_KEY_SECRET' "consume without credentials names the variables" consume orders GID_bad --sql "$GOOD"
-refused 2 'ALIBABA_CLOUD_ACCESS_KEY_ID' "send without credentials likewise" send orders
+FROM=http://192.0.2.1:8080 refused 2 'ALIBABA_CLOUD_ACCESS_KEY_ID.*ALIBABA_CLOUD_ACCESS_KEY_SECRET' "consume without credentials names the variables" consume orders GID_bad --sql "$GOOD"
+refused 1 'MissingAuthorizationHeader.*ALIBABA_CLOUD_ACCESS_KEY_ID' "an endpoint on this machine that wants some refuses" consume orders GID_bad --sql "$GOOD"
+echo one >one
+refused 1 'ALIBABA_CLOUD_ACCESS_KEY_ID' "send without credentials likewise" send orders one
 refused 2 'ALIBABA_CLOUD_ACCESS_KEY_ID' "serve without credentials likewise" timeout 20 "$x" serve --listen 127.0.0.1:0 --data "$T/none"
 export ALIBABA_CLOUD_ACCESS_KEY_ID
 refused 2 'without its secret' "an id without a secret" consume orders GID_bad --sql "$GOOD"

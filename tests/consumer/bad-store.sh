@@ -34,7 +34,7 @@ wrong_store "$T/shop.db" 2 'scheme' "no scheme"
 case $ENGINE in
     sqlite)
         wrong_store sqlite: 2 'a file is needed' "no file"
-        wrong_store sqlite:/nowhere/shop.db 1 'unable to open database file' "a folder that is not there"
+        wrong_store sqlite:/nowhere/shop.db 1 'there is no file /nowhere/shop.db.*xonce init' "a folder that is not there"
         wrong_store "sqlite:$T" 1 'unable to open database file' "a folder"
         wrong_store "sqlite:$T/shop.db?mode=x" 2 'ro, rw or rwc' "a mode that there is not"
         wrong_store "sqlite:$T/shop.db?password=marker-password" 2 'unknown parameter "password"' "a parameter that there is not"
@@ -55,6 +55,7 @@ case $ENGINE in
 esac
 
 # ---- tables ----
+[ "$ENGINE" != sqlite ] || : >"$T/shop.db"
 INTO=$STORE refused 1 'transaction_record.*xonce init' "no record table, and what to do" consume orders GID_bad --sql "$GOOD"
 "$x" init --store "$STORE" >out 2>&1 || bail "init: $(cat out)"
 unlike "$(cat out)" 'xonce:xonce' "init tells no password"

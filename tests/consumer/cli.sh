@@ -21,7 +21,7 @@ last() { tail -n 1 "$1"; }
 exits 0 "--version" "$x" --version
 like "$(cat out)" '^xonce [0-9]+\.[0-9]+\.[0-9]+' "it tells its version"
 exits 0 "--help" "$x" --help
-for c in init check consume send serve stats seen rejected replay prune; do
+for c in init check doctor consume send serve stats seen explain rejected replay prune; do
     exits 0 "$c --help" "$x" "$c" --help
     like "$(cat out)" "example:.*xonce $c" "$c --help has an example"
     exits 2 "$c with an unknown option" "$x" "$c" --no-such-option
@@ -44,6 +44,11 @@ start_serve serve --data "$T/queues" "${endpoint[@]}" --redeliver 2s || bail "se
 # ---- init, check ----
 exits 0 "init --print" "$x" init --store postgresql:///nowhere --print
 like "$(cat out)" 'CREATE TABLE.*transaction_record' "it prints the schema without a connection"
+exits 1 "check of a file that is not there" "$x" check --store "$store"
+like "$(cat err)" "no file $T/shop.db.*xonce init" "it says what makes it"
+exits 1 "consume into a file that is not there" consume orders GID_a --sql 'SELECT :id'
+check "neither has made it" test ! -e "$T/shop.db"
+: >"$T/shop.db"
 exits 3 "check of an empty database" "$x" check --store "$store"
 exits 1 "consume without the table" consume orders GID_a --sql 'SELECT :id'
 like "$(cat err)" 'transaction_record|xonce init' "it says what is missing"
@@ -70,7 +75,8 @@ is "$?/$out" "1/sent 2" "send --json"
 like "$(cat err)" 'line 3' "its bad line is told"
 exits 2 "send --delay and --deliver-at" send t --delay 5s --deliver-at 1
 exits 2 "send --property without =" send t --property x
-exits 2 "send without credentials" env -u ALIBABA_CLOUD_ACCESS_KEY_ID -u ALIBABA_CLOUD_ACCESS_KEY_SECRET "$x" send --to "$SERVE_URL" --topic t
+exits 1 "send without credentials to an endpoint that wants some" env -u ALIBABA_CLOUD_ACCESS_KEY_ID -u ALIBABA_CLOUD_ACCESS_KEY_SECRET "$x" send --to "$SERVE_URL" --topic t orders.txt
+like "$(cat err)" 'ALIBABA_CLOUD_ACCESS_KEY_ID' "it names the variables"
 exits 1 "send to a host that is not there" "$x" send --to http://127.0.0.1:1 --topic t orders.txt
 is "$(last out)" "sent 0" "nothing was sent"
 

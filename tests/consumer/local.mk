@@ -2,7 +2,7 @@
 
 if WITH_SQLITE
 consumer_tests = tests/consumer/test_consumer tests/consumer/test_ordered tests/consumer/test_custom tests/consumer/test_lane tests/consumer/test_offset tests/consumer/test_positions tests/consumer/test_prune \
-	tests/consumer/test_size tests/consumer/test_batches
+	tests/consumer/test_size tests/consumer/test_tell tests/consumer/test_stores tests/consumer/test_batches
 check_PROGRAMS += $(consumer_tests)
 TESTS += $(consumer_tests)
 SANITIZER_TESTS += $(consumer_tests)
@@ -29,6 +29,12 @@ tests_consumer_test_positions_LDADD = $(CORE_LIBS)
 tests_consumer_test_prune_SOURCES = tests/consumer/test_prune.c $(consumer_rig)
 tests_consumer_test_prune_LDFLAGS = $(consumer_ldflags)
 tests_consumer_test_prune_LDADD = $(CORE_LIBS)
+tests_consumer_test_stores_SOURCES = tests/consumer/test_stores.c $(consumer_rig)
+tests_consumer_test_stores_LDFLAGS = $(consumer_ldflags)
+tests_consumer_test_stores_LDADD = $(CORE_LIBS)
+tests_consumer_test_tell_SOURCES = tests/consumer/test_tell.c $(consumer_rig)
+tests_consumer_test_tell_LDFLAGS = $(consumer_ldflags)
+tests_consumer_test_tell_LDADD = $(CORE_LIBS)
 tests_consumer_test_size_SOURCES = tests/consumer/test_size.c
 tests_consumer_test_size_LDADD = $(CORE_LIBS)
 tests_consumer_test_batches_SOURCES = tests/consumer/test_batches.c $(consumer_rig)

@@ -11,6 +11,7 @@ enum { WORKERS = 6, MAX = 16 };
 static xonce_consumer C;
 static xo_sub subs[2];
 static xo_worker W[WORKERS];
+static xo_place place;
 static xo_item items[WORKERS][MAX];
 static xonce_message *messages[WORKERS][MAX];
 static xo_fate fates[WORKERS][MAX];
@@ -25,6 +26,9 @@ static void setup(void)
     C.nsubs = 2;
     C.nworkers = WORKERS;
     C.batch_max = MAX;
+    C.workers_max = WORKERS;
+    C.places = &place;
+    C.nplaces = 1;
     C.watch_at = INT64_MAX;
     pthread_mutex_init(&C.lock, NULL);
     pthread_cond_init(&C.work, NULL);
@@ -33,7 +37,7 @@ static void setup(void)
         xo_size_init(&subs[i].size, MAX, 1);
     }
     for (size_t i = 0; i < WORKERS; i++) {
-        W[i] = (xo_worker){.c = &C, .items = items[i], .messages = messages[i], .fates = fates[i]};
+        W[i] = (xo_worker){.c = &C, .items = items[i], .messages = messages[i], .fates = fates[i], .room = MAX};
     }
 }
 

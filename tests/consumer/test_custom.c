@@ -24,6 +24,7 @@ typedef struct {
     int misuses;              /* what the source found wrong with a call */
     int64_t ack_waited;       /* longest time between handing out and ack, when each message is acked alone */
     char topic[32], tags[32], group[32];
+    const char *why;          /* what the source says of a failed poll */
 } fake_log;
 static fake_log L;
 
@@ -76,7 +77,7 @@ static xonce_status l_poll(void *self, size_t max, int timeout_ms, xonce_message
     if (l->polls_failing > 0) {
         l->polls_failing--;
         leave(l);
-        return XONCE_E_PROTOCOL;
+        return l->why ? xonce_set_error(XONCE_E_CONNECT, "no broker at %s", l->why) : XONCE_E_PROTOCOL;
     }
     while (l->nretries && *n < max) {
         int r = l->retries[--l->nretries];
@@ -333,6 +334,19 @@ START_TEST(failing_polls_are_repeated)
 }
 END_TEST
 
+START_TEST(a_source_says_why_it_failed)
+{
+    begin(&(xonce_source_ops){.poll = l_poll, .ack = l_ack, .nack = l_nack, .wake = l_wake, .close = l_close}, 1, 20);
+    L.polls_failing = 1;
+    L.why = "example:9092";
+    ck_assert_int_eq(xonce_consumer_start(C), XONCE_OK);
+    WAIT_FOR(all_acked, &(int){20});
+    ck_assert_int_eq(xonce_consumer_stop(C, 50000), XONCE_OK);
+    ck_assert_int_eq(log_count("the source's poll failed: no broker at example:9092"), 1);
+    finish();
+}
+END_TEST
+
 START_TEST(wrong_sources_are_refused)
 {
     xonce_source *s = NULL;
@@ -459,6 +473,7 @@ int main(void)
     tcase_add_test(t, cumulative_acks_with_redelivery_by_us);
     tcase_add_test(t, a_stop_in_the_middle_acks_only_what_is_done);
     tcase_add_test(t, failing_polls_are_repeated);
+    tcase_add_test(t, a_source_says_why_it_failed);
     tcase_add_test(t, wrong_sources_are_refused);
     tcase_add_loop_test(t, runs_cover_exactly_the_settled_prefix, 0, 30);
     tcase_add_test(t, a_rewound_message_is_open_again);

@@ -59,7 +59,7 @@ run() {
     pids+=($!)
     disown
     until=$((SECONDS + 10))
-    until line=$(grep -m1 '^listening on ' "$DEMO/$mode-serve.log"); do
+    until line=$(grep -m1 '^listening on ' "$DEMO/$mode-serve.log" 2>/dev/null); do
         runs "$serve" && [ $SECONDS -lt $until ] || die "xonce serve did not start: $(tail -n 3 "$DEMO/$mode-serve.log")"
         pause 0.05
     done

@@ -45,6 +45,26 @@ static void check_settings(xonce_config *c)
     }
 }
 
+static xonce_status on_section(const char *kind, const char *name, const char *key, const char *value, void *arg)
+{
+    PROMISE(kind[0] && name && !key == !value && arg);
+    return key && strlen(key) + strlen(value) > 200 ? xo_fail(XONCE_E_INVALID, "too long for this test") : XONCE_OK;
+}
+
+/* Sections change nothing about the settings in front of them. */
+static void check_sections(const char *path, const xonce_config *passed)
+{
+    xonce_config *c = NULL;
+    int arg = 0;
+    PROMISE(xonce_config_new(&c) == XONCE_OK);
+    int ok = xo_config_load_sections(c, path, on_section, &arg) == XONCE_OK;
+    for (size_t i = 0; i < xo_config_count; i++) {
+        const char *key = xo_config_keys[i].key;
+        PROMISE(xo_config_is_set(c, key) == (ok && xo_config_is_set(passed, key)));
+    }
+    xonce_config_free(c);
+}
+
 void fuzz_config(const uint8_t *p, size_t n)
 {
     char path[64];
@@ -53,6 +73,7 @@ void fuzz_config(const uint8_t *p, size_t n)
     PROMISE(fd >= 0 && xonce_config_new(&c) == XONCE_OK);
     if (xonce_config_load(c, path) == XONCE_OK) {
         check_settings(c);
+        check_sections(path, c);
     } else {
         PROMISE(xonce_error_last()->text[0]);
         for (size_t i = 0; i < xo_config_count; i++) {

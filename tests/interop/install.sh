@@ -21,6 +21,12 @@ if [ -n "${HAVE_SQLITE:-}" ]; then
         "${needed[@]}" -lm -pthread
     is "$(./static | head -n 1)" "P-1: a duplicate, skipped" "and runs"
 fi
+if pkg-config --exists check; then
+    sed -i "s|^prefix=.*|prefix=$prefix|" "$prefix/lib/pkgconfig/xonce-test.pc"
+    read -ra flags <<<"$(pkg-config --cflags --libs xonce-test check)"
+    check "a test of a handler builds with pkg-config" ${CC:-cc} -o handler-test "$TOP_SRCDIR/examples/13-test-check.c" "${flags[@]}"
+    check "and passes" env LD_LIBRARY_PATH="$prefix/lib" ./handler-test
+fi
 is "$("$prefix/bin/xonce" --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+')" "$(pkg-config --modversion xonce)" "the program has the version of xonce.pc"
 check "make uninstall" "${MAKE:-make}" -C "$TOP_BUILDDIR" uninstall prefix="$prefix"
 is "$(find "$prefix" -type f)" "" "and nothing is left"

@@ -7,7 +7,7 @@ EXTRA_DIST += tests/interop/http-clients.sh tests/interop/clients/clients.js tes
 
 # on a private RocketMQ (Java, javac, Maven; else skipped), with Java clients beside
 ROCKETMQ_TESTS = tests/interop/rocketmq-offset.sh tests/interop/rocketmq-kills.sh tests/interop/rocketmq-java.sh tests/interop/rocketmq-history.sh tests/interop/rocketmq-retry.sh \
-	tests/interop/rocketmq-causes.sh tests/interop/rocketmq-transactions.sh tests/interop/rocketmq-ranges.sh tests/interop/rocketmq-prune.sh \
+	tests/interop/rocketmq-causes.sh tests/interop/rocketmq-transactions.sh tests/interop/rocketmq-ranges.sh tests/interop/rocketmq-tenants.sh tests/interop/rocketmq-prune.sh \
 	tests/interop/rocketmq-paused.sh tests/interop/rocketmq-4.sh
 INTEROP_TESTS += $(ROCKETMQ_TESTS)
 check_PROGRAMS += tests/interop/transactions

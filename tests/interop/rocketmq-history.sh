@@ -103,6 +103,12 @@ wait_for 120 eval '[ "$(for q in 0 1 2 3; do rocketmq_offset broker-a 14 GID_log
 is "$(are_there log 1 700 1001 1200 10001 $((10000 + MESSAGES)))" "$(all_there $((900 + MESSAGES)))" "operator's reset to the beginning: nothing is applied twice"
 # a 5.x broker answers each queue's next pull with the new offset, a 4.x broker tells the members
 like "$(grep -oE 'queue [0-9]+ of log .*operator has reset its offset' "$T/b.err" | sort -u | wc -l) $(grep -o 'operator resets positions of log: [0-9]*' "$T/b.err")" '^4 |: 4$' "and each queue was read again"
+# both brokers, the topic and the group as they are now, by a look that changes nothing
+exits 0 "xonce doctor" "$XONCE" doctor --from "rocketmq://$NS;127.0.0.1:1" --topic log --group GID_log
+like "$(cat "$T/out")" "ok: name server $NS answers.*unwise: name server 127.0.0.1:1" "a name server that is not there beside one that is"
+like "$(cat "$T/out")" 'broker broker-a at .* version V[0-9].*the clock of broker-a .* agree.*broker broker-b at' "brokers, versions and clocks"
+like "$(cat "$T/out")" 'topic log: .* brokers.*members of the group run.*the group is behind by [0-9]+' "topic, members and lag"
+exits 3 "xonce doctor: a topic that there is not" "$XONCE" doctor --from "rocketmq://$NS" --topic lock --group GID_log
 stop "$b" || not_ok "it ends in order" "$(tail -n 3 "$T/b.err")"
 # without the positions only the records stand between a message and a second time; by offset there is nothing but positions
 likewise="likewise"

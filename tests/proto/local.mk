@@ -30,7 +30,7 @@ tests_proto_test_producer_LDADD = $(CORE_LIBS)
 
 if WITH_PROGRAM
 # the endpoint, in the test's own process
-endpoint_tests = tests/proto/test_endpoint_parts tests/proto/test_endpoint tests/proto/test_endpoint_http tests/proto/test_endpoint_faults
+endpoint_tests = tests/proto/test_endpoint_parts tests/proto/test_endpoint tests/proto/test_endpoint_http tests/proto/test_endpoint_faults tests/proto/test_endpoint_page
 check_PROGRAMS += $(endpoint_tests)
 TESTS += $(endpoint_tests)
 SANITIZER_TESTS += $(endpoint_tests)
@@ -38,7 +38,8 @@ THREAD_TESTS += $(endpoint_tests)
 endpoint_cppflags = $(AM_CPPFLAGS) $(MICROHTTPD_CFLAGS)
 endpoint_ldadd = tests/proto/libendpoint.la $(CORE_LIBS) $(MICROHTTPD_LIBS)
 check_LTLIBRARIES += tests/proto/libendpoint.la
-tests_proto_libendpoint_la_SOURCES = $(ENDPOINT_SOURCES) tests/proto/wire.c tests/proto/wire.h tests/proto/endpoint_rig.c tests/proto/endpoint_rig.h
+tests_proto_libendpoint_la_SOURCES = tests/proto/wire.c tests/proto/wire.h tests/proto/endpoint_rig.c tests/proto/endpoint_rig.h
+tests_proto_libendpoint_la_LIBADD = libxonce_endpoint.la
 tests_proto_libendpoint_la_CPPFLAGS = $(endpoint_cppflags)
 tests_proto_test_endpoint_parts_SOURCES = tests/proto/test_endpoint_parts.c
 tests_proto_test_endpoint_parts_CPPFLAGS = $(endpoint_cppflags)
@@ -49,6 +50,9 @@ tests_proto_test_endpoint_LDADD = $(endpoint_ldadd)
 tests_proto_test_endpoint_http_SOURCES = tests/proto/test_endpoint_http.c
 tests_proto_test_endpoint_http_CPPFLAGS = $(endpoint_cppflags)
 tests_proto_test_endpoint_http_LDADD = $(endpoint_ldadd)
+tests_proto_test_endpoint_page_SOURCES = tests/proto/test_endpoint_page.c
+tests_proto_test_endpoint_page_CPPFLAGS = $(endpoint_cppflags)
+tests_proto_test_endpoint_page_LDADD = $(endpoint_ldadd)
 tests_proto_test_endpoint_faults_SOURCES = tests/proto/test_endpoint_faults.c
 tests_proto_test_endpoint_faults_CPPFLAGS = $(endpoint_cppflags)
 tests_proto_test_endpoint_faults_LDADD = $(endpoint_ldadd)

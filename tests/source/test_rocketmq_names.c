@@ -281,6 +281,47 @@ START_TEST(wake)
 }
 END_TEST
 
+/* What the source says of a queue of topic T; position and end -1 when it does not name it. */
+static xo_source_queue queue_of(rmq *r, const char *broker, int queue)
+{
+    xo_source_queue *all, found = {.position = -1, .end = -1};
+    size_t n;
+    ck_assert_int_eq(r->s->queues(r->s, &all, &n), XONCE_OK);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert(i == 0 || strcmp(all[i - 1].topic, all[i].topic) <= 0);
+        if (!strcmp(all[i].topic, "T") && !strcmp(all[i].broker, broker) && all[i].queue == queue)
+            found = all[i];
+    }
+    found.topic = found.broker = NULL;
+    xo_source_queues_free(all, n);
+    return found;
+}
+
+START_TEST(queues_tell_how_far_they_are)
+{
+    rmq r;
+    mq_topic(m, MQ_ALL, "T", 2);
+    for (int i = 0; i < 8; i++) {
+        char uniq[8] = {'U', (char)('0' + i), 0};
+        mq_put(m, 1, "T", i < 5 ? 0 : 1, NULL, uniq, uniq);
+    }
+    rmq_open(&r, m, &d, "T", "*", 0, SETTINGS());
+    rmq_take(&r, 8);
+    WAIT(queue_of(&r, "broker-b", 0).end == 5);
+    ck_assert_int_eq(queue_of(&r, "broker-b", 0).position, 0); /* taken is not settled */
+    ck_assert_int_gt(r.got[0]->born_time, 0);
+    rmq_ack_all(&r);
+    WAIT(mq_committed(m, 1, "G", "T", 0) == 5 && mq_committed(m, 1, "G", "T", 1) == 3);
+    ck_assert_int_eq(queue_of(&r, "broker-b", 0).position, 5);
+    ck_assert_int_eq(queue_of(&r, "broker-b", 1).position, 3);
+    ck_assert_int_eq(queue_of(&r, "broker-a", 1).position, 0);
+    xo_source_counts n;
+    r.s->counts(r.s, &n);
+    ck_assert_uint_ge(n.settling.count, 2);
+    rmq_close(&r);
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("names");
@@ -294,5 +335,6 @@ int main(void)
     ADD(t, broker_dead_in_the_routes);
     ADD(t, truncated_and_refilled_beside_java);
     ADD(t, wake);
+    ADD(t, queues_tell_how_far_they_are);
     return rmq_run(t);
 }

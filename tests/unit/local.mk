@@ -10,6 +10,13 @@ tests_unit_test_config_LDADD = $(CORE_LIBS)
 tests_unit_test_message_SOURCES = tests/unit/test_message.c
 tests_unit_test_message_LDADD = $(CORE_LIBS)
 
+check_PROGRAMS += tests/unit/test_log
+TESTS += tests/unit/test_log
+SANITIZER_TESTS += tests/unit/test_log
+THREAD_TESTS += tests/unit/test_log
+tests_unit_test_log_SOURCES = tests/unit/test_log.c
+tests_unit_test_log_LDADD = $(CORE_LIBS)
+
 check_PROGRAMS += tests/unit/test_sqltext
 TESTS += tests/unit/test_sqltext
 SANITIZER_TESTS += tests/unit/test_sqltext

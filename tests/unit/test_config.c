@@ -177,6 +177,146 @@ START_TEST(files_are_read_whole_or_not_at_all)
 }
 END_TEST
 
+/* Each name of "a|b" sets the key it stands at. */
+START_TEST(every_alias_sets_its_key)
+{
+    for (size_t i = 0; i < xo_config_count; i++) {
+        const xo_config_key *k = &xo_config_keys[i];
+        for (const char *p = k->alias; p && *p;) {
+            xonce_config *one;
+            char name[64], value[64];
+            size_t n = strcspn(p, "|");
+            (void)snprintf(name, sizeof(name), "%.*s", (int)n, p);
+            if (k->type == XO_T_INT) {
+                (void)snprintf(value, sizeof(value), "%lld", (long long)k->max);
+            } else {
+                const char *text = k->type == XO_T_DURATION ? "10s" : k->type == XO_T_SIZE ? "64M" : k->type == XO_T_BOOL ? "on" : "CLUSTERING";
+                (void)snprintf(value, sizeof(value), "%s", text);
+            }
+            if (k->type == XO_T_SIZE && k->max < (64 << 20)) {
+                (void)snprintf(value, sizeof(value), "%lldk", (long long)k->max / 1024);
+            }
+            ck_assert_int_eq(xonce_config_new(&one), XONCE_OK);
+            ck_assert_msg(xonce_config_set(one, name, value) == XONCE_OK, "%s=%s: %s", name, value, xonce_error_last()->text);
+            ck_assert_msg(xo_config_is_set(one, k->key), "%s sets another key than %s", name, k->key);
+            xonce_config_free(one);
+            p += n + (p[n] == '|');
+        }
+    }
+    ck_assert_int_eq(xonce_config_set(cfg, "exactlyOnceDelivery", "true"), XONCE_OK);
+    ck_assert_int_eq(xo_config_int(cfg, "send.exactly-once"), 1);
+    ck_assert_int_eq(xonce_config_set(cfg, "msgTraceSwitch", "true"), XONCE_OK);
+    ck_assert_int_eq(xo_config_int(cfg, "trace"), 1);
+}
+END_TEST
+
+START_TEST(every_key_has_a_variable_of_its_own)
+{
+    char names[256][XO_CONFIG_NAME];
+    ck_assert_uint_lt(xo_config_count, 256);
+    for (size_t i = 0; i < xo_config_count; i++) {
+        const xo_config_key *k = &xo_config_keys[i];
+        xo_config_variable(k->key, names[i], XO_CONFIG_NAME);
+        ck_assert_uint_lt(strlen(k->key) + 6, XO_CONFIG_NAME);
+        ck_assert_uint_eq(strspn(names[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"), strlen(names[i]));
+        for (size_t j = 0; j < i; j++) {
+            ck_assert_str_ne(names[j], names[i]);
+        }
+        ck_assert_int_eq(setenv(names[i], k->fallback ? k->fallback : k->type == XO_T_WINDOW ? "01:00-02:00" : "text", 1), 0);
+    }
+    ck_assert_msg(xonce_config_env(cfg) == XONCE_OK, "%s", xonce_error_last()->text);
+    for (size_t i = 0; i < xo_config_count; i++) {
+        ck_assert_msg(xo_config_is_set(cfg, xo_config_keys[i].key), "%s", names[i]);
+        ck_assert_int_eq(unsetenv(names[i]), 0);
+    }
+}
+END_TEST
+
+START_TEST(variables_are_taken_whole_or_not_at_all)
+{
+    char *near;
+    ck_assert_int_eq(setenv("XONCE_BATCH_MAX", "7", 1), 0);
+    ck_assert_int_eq(setenv("XONCE_WORKERS", "", 1), 0);
+    ck_assert_int_eq(xonce_config_env(cfg), XONCE_OK);
+    ck_assert_int_eq(xo_config_int(cfg, "batch.max"), 7);
+    ck_assert(!xo_config_is_set(cfg, "workers"));
+    ck_assert_int_eq(setenv("XONCE_BATCH_MAX", "9", 1), 0);
+    ck_assert_int_eq(setenv("XONCE_PRUNE_EVERY", "soon", 1), 0);
+    ck_assert_int_eq(xonce_config_env(cfg), XONCE_E_INVALID);
+    ck_assert_ptr_eq(strstr(xonce_error_last()->text, "environment variable XONCE_PRUNE_EVERY: prune.every: "), xonce_error_last()->text);
+    ck_assert_int_eq(xo_config_int(cfg, "batch.max"), 7);
+    ck_assert_int_eq(unsetenv("XONCE_PRUNE_EVERY"), 0);
+    ck_assert_int_eq(unsetenv("XONCE_BATCH_MAX"), 0);
+    ck_assert_int_eq(unsetenv("XONCE_WORKERS"), 0);
+    near = xo_config_mistyped("XONCE_PRUNE_EVRY");
+    ck_assert_str_eq(near, "XONCE_PRUNE_EVERY");
+    free(near);
+    static const char *const fine[] = {"XONCE_PRUNE_EVERY", "XONCE_STORE", "XONCE_ATTEMPT", "XONCE_PROPERTY_trace", "XONCE_TEST_WORKERS", "XONCE_SOMETHING_ELSE_ALTOGETHER", "PRUNE_EVRY"};
+    for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
+        ck_assert_ptr_null(xo_config_mistyped(fine[i]));
+    }
+}
+END_TEST
+
+static char said[400];
+
+static xonce_status on_section(const char *kind, const char *name, const char *key, const char *value, void *arg)
+{
+    ck_assert_str_eq(arg, "arg");
+    (void)snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s|%s|%s|%s\n", kind, name, key ? key : "-", value ? value : "-");
+    return value && strcmp(value, "refuse") == 0 ? xo_fail(XONCE_E_INVALID, "refused") : XONCE_OK;
+}
+
+static xonce_status load_sections(const char *text)
+{
+    char path[] = "/tmp/xonce-config-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    said[0] = 0;
+    xonce_status st = xo_config_load_sections(cfg, path, on_section, (void *)(uintptr_t)"arg");
+    unlink(path);
+    return st;
+}
+
+START_TEST(sections_go_to_who_wants_them)
+{
+    ck_assert_int_eq(setenv("XONCE_TEST_VALUE", "v", 1), 0);
+    ck_assert_int_eq(load_sections("workers = 4\n[consume]\ngroup = g # note\n [ store  a b ]\r\nuri = ${XONCE_TEST_VALUE}\n[subscription s]\nsql = one \\\n  two\\\r\nthree\nlast = \\"), XONCE_OK);
+    ck_assert_str_eq(said, "consume||-|-\nconsume||group|g\nstore|a b|-|-\nstore|a b|uri|v\nsubscription|s|-|-\nsubscription|s|sql|one     two   three\nsubscription|s|last|\\\n");
+    ck_assert_int_eq(xo_config_int(cfg, "workers"), 4);
+    ck_assert_int_eq(load_sections("workers = 5\n[store a]\nsql = one \\\n two\nx = refuse\n"), XONCE_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(xonce_error_last()->text, ":5: refused"));
+    ck_assert_int_eq(xo_config_int(cfg, "workers"), 4);
+    static const char *const bad[] = {"[store]\n", "[consume x]\n", "[other x]\n", "[store a\n", "[\n", "[]\n", "[store a]x\n"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_int_eq(load_sections(bad[i]), XONCE_E_INVALID);
+        ck_assert_ptr_nonnull(strstr(xonce_error_last()->text, ":1: expected [consume], [subscription NAME] or [store NAME]"));
+        ck_assert_int_eq(load(bad[i]), XONCE_E_INVALID);
+    }
+    /* who does not want them need not have their variables */
+    ck_assert_int_eq(unsetenv("XONCE_TEST_UNSET"), 0);
+    ck_assert_int_eq(load("workers = 6\n[store a]\nuri = ${XONCE_TEST_UNSET}\n"), XONCE_OK);
+    ck_assert_int_eq(xo_config_int(cfg, "workers"), 6);
+    ck_assert_int_eq(load_sections("[store a]\nuri = ${XONCE_TEST_UNSET}\n"), XONCE_E_INVALID);
+}
+END_TEST
+
+START_TEST(one_value_is_taken_from_another)
+{
+    xonce_config *other;
+    ck_assert_int_eq(xonce_config_new(&other), XONCE_OK);
+    ck_assert_int_eq(xonce_config_set(other, "workers", "3"), XONCE_OK);
+    ck_assert_int_eq(xo_config_take(cfg, other, "workers"), XONCE_OK);
+    ck_assert_int_eq(xo_config_int(cfg, "workers"), 3);
+    ck_assert_int_eq(xo_config_take(cfg, NULL, "workers"), XONCE_OK);
+    ck_assert(!xo_config_is_set(cfg, "workers"));
+    ck_assert(xo_config_reloads("batch.max") && !xo_config_reloads("attempts"));
+    xonce_config_free(other);
+}
+END_TEST
+
 START_TEST(copies_are_deep)
 {
     xonce_config *copy;
@@ -205,6 +345,11 @@ int main(void)
     tcase_add_test(c, a_window_is_two_times_of_day);
     tcase_add_test(c, unknown_keys_get_a_suggestion);
     tcase_add_test(c, files_are_read_whole_or_not_at_all);
+    tcase_add_test(c, every_alias_sets_its_key);
+    tcase_add_test(c, every_key_has_a_variable_of_its_own);
+    tcase_add_test(c, variables_are_taken_whole_or_not_at_all);
+    tcase_add_test(c, sections_go_to_who_wants_them);
+    tcase_add_test(c, one_value_is_taken_from_another);
     tcase_add_test(c, copies_are_deep);
     SRunner *sr = srunner_create(s);
     srunner_set_tap(sr, "-");

@@ -22,6 +22,7 @@ static void settle(xo_http_source *s, xo_http_ack *a, size_t acked, size_t lost)
     pthread_mutex_lock(&s->lock);
     s->counts.acked += acked;
     s->counts.ack_failed += lost;
+    xo_histogram_add(&s->counts.settling, xo_mono_us() - a->began_us);
     s->unacked -= acked + lost;
     s->bytes -= bytes;
     if (!s->unacked)
@@ -103,6 +104,7 @@ static xonce_status begin(xo_http_source *s, xo_http_sub *sub, xo_http_ack *a)
     if (!st && curl_multi_add_handle(s->multi, a->call.easy) != CURLM_OK)
         st = xo_nomem();
     a->running = !st;
+    a->began_us = xo_mono_us();
     return st;
 }
 

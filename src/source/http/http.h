@@ -28,6 +28,7 @@ typedef struct { /* one acknowledging request; the I/O thread's */
     xo_http_sub *sub;
     int running;
     xo_http_list list;
+    int64_t began_us;
 } xo_http_ack;
 
 struct xo_http_sub {

@@ -431,7 +431,7 @@ xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonc
     xo_http_source *s = xo_calloc(1, sizeof *s);
     if (!s)
         return xo_nomem();
-    s->base = (xonce_source){&ops, "http", INT64_C(24) * 3600 * 1000, HANDOUTS_MAX, counts};
+    s->base = (xonce_source){&ops, "http", INT64_C(24) * 3600 * 1000, HANDOUTS_MAX, counts, NULL};
     s->wake[0] = s->wake[1] = -1;
     s->polls = s->slots = (int)xo_config_int(cfg, "http.polls");
     s->batch = (int)xo_config_int(cfg, "http.batch");

@@ -185,7 +185,7 @@ xonce_status xo_commit_queue(xo_rocketmq *s, xo_rmq_queue *q)
 typedef struct {
     xo_rocketmq *s;
     uint64_t mark;
-    int64_t offset;
+    int64_t offset, sent_us;
     char what[200];
 } telling;
 
@@ -198,6 +198,9 @@ static void told(xonce_status st, xo_command *answer, void *arg)
         st = xo_command_error(answer, t->what);
     }
     pthread_mutex_lock(&s->lock);
+    if (st == XONCE_OK) {
+        xo_histogram_add(&s->counts.settling, xo_mono_us() - t->sent_us);
+    }
     xo_rmq_queue *q = xo_rmq_find(s, t->mark);
     if (q && q->committed == XO_COMMITTING) {
         q->committed = st == XONCE_OK ? t->offset : -1;
@@ -230,7 +233,7 @@ static void tell_broker(xo_rocketmq *s, const part *p)
         free(t);
         return;
     }
-    *t = (telling){.s = s, .mark = p->mark, .offset = p->from};
+    *t = (telling){.s = s, .mark = p->mark, .offset = p->from, .sent_us = xo_mono_us()};
     snprintf(t->what, sizeof(t->what), "telling %.60s the position of queue %" PRId32 " of %.60s", p->q->broker, p->q->id, p->q->topic);
     pthread_mutex_lock(&s->lock);
     int news = p->durable && is_news(p->q, p);

@@ -152,6 +152,9 @@ void xo_rmq_drop(xo_rocketmq *s, uint64_t mark);
 void xo_rmq_release(xo_rocketmq *s, xonce_message *m, int settled);
 void xo_rmq_later_add(xo_rocketmq *s, xonce_message *m, int what, int64_t due); /* lock held; without memory the message is dropped unsettled: it comes again after a restart */
 
+/* ---- lag.c: xonce_source.queues. */
+xonce_status xo_rmq_queues(xonce_source *source, xo_source_queue **out, size_t *n);
+
 /* ---- service.c: the thread. It calls, when due: xo_routes_refresh, xo_members_heartbeat, xo_members_rebalance, xo_locks_renew, xo_commit, xo_start, xo_leave, xo_later_run. */
 void *xo_rmq_service_main(void *source);
 

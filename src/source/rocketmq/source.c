@@ -627,7 +627,7 @@ xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const 
     if (!s) {
         return xo_nomem();
     }
-    s->base = (xonce_source){&ops, "rocketmq", INT64_C(6) * 3600 * 1000, 0, counts};
+    s->base = (xonce_source){&ops, "rocketmq", INT64_C(6) * 3600 * 1000, 0, counts, xo_rmq_queues};
     s->reported_at = INT64_MIN / 2;
     s->routes = -1;
     list_init(&s->buffer);
