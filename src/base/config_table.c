@@ -20,7 +20,7 @@ const xo_config_key xo_config_keys[] = {
         "Most threads that run handlers. How many do at once follows from the load: one on SQLite, elsewhere as many as make it faster. More: more slow handlers side by side, and connections at most."),
     INT("batch.max", "ConsumeMessageBatchMaxSize|consumeMessageBatchMaxSize", 1, 1024, "128",
         "Most messages in one transaction. How many are taken follows from what waits and how long handlers take. More: fewer transactions under load; fewer: what fails or waits for a lock takes fewer along."),
-    {"batch.linger", "BatchConsumeMaxAwaitDurationInSeconds", XO_T_DURATION, "ms", 0, SECONDS(450), "0", NULL,
+    {"batch.linger", "BatchConsumeMaxAwaitDurationInSeconds|batchConsumeMaxAwaitDurationInSeconds", XO_T_DURATION, "ms", 0, SECONDS(450), "0", NULL,
      "How long a worker waits for a batch to fill, though it has nothing else to do. Longer: fewer transactions, and each message later by as much; 0 = it takes what is there.", 0, "s"},
     INT("attempts", "MaxReconsumeTimes|maxReconsumeTimes", 1, 280, "16", "At this many deliveries a failing message is rejected."),
     DURATION("suspend", "suspendTimeMillis|suspendCurrentQueueTimeMillis", 10, SECONDS(30), "1s", "First pause of an ordered lane after a handler asked to retry; it doubles up to 30s."),

@@ -344,13 +344,8 @@ static void settle_set(xo_runner *r, const size_t *set, size_t n)
         xo_member *m = &r->all[set[i]];
         if (m->left || m->cl.state != XO_CLAIM_TWIN || m->cl.twin->state == XO_CLAIM_REFUSED)
             continue;
-        const xo_item *head = r->all[m->cl.twin->order].it;
         m->settled = 1;
-        m->it->outcome = XONCE_DUPLICATE;
-        if (head->outcome != XONCE_REJECTED)
-            continue;
-        m->it->outcome = XONCE_REJECTED;
-        m->it->error = head->error;
+        m->it->outcome = XONCE_DUPLICATE; /* of one that is rejected too: there is one row, as when it had come a batch later */
     }
 }
 

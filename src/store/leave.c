@@ -290,8 +290,11 @@ void xo_finish_left(xo_runner *r, xo_member *m)
     m->settled = 1;
     m->it->outcome = XONCE_DEFERRED;
     if (m->twin != SIZE_MAX) {
-        xonce_outcome o = r->all[m->twin].it->outcome;
-        m->it->outcome = o == XONCE_FRESH ? XONCE_DUPLICATE : o;
+        m->it->outcome = r->all[m->twin].it->outcome;
+        if (m->it->outcome == XONCE_DEFERRED)
+            return;
+        m->it->outcome = XONCE_DUPLICATE;
+        memset(&m->it->error, 0, sizeof m->it->error);
         return;
     }
     if (used_up(r, m, m->verdict)) {

