@@ -72,7 +72,7 @@ static void tx_over(xo_my *m)
 {
     int lent = m->c.lent;
     m->c.in_tx = m->c.lent = 0;
-    m->guard = m->item = m->guard_in_item = 0;
+    m->guard = m->item = m->guard_in_item = m->part = 0;
     m->dead = 0;
     m->read_rows = NULL;
     if (lent && !m->c.joined)
@@ -284,6 +284,15 @@ static xonce_status commit_fenced(xo_my *m, const xo_stmt *s, size_t n, int *don
     return st == XONCE_OK || st == XONCE_E_FENCED || !sent ? st : refused_or_unknown(m, st);
 }
 
+static xonce_status begin_part(xo_my *m, size_t n)
+{
+    if (!m->c.parts || !n || m->c.lent)
+        return XONCE_OK;
+    xonce_status st = xo_my_do(m, "SAVEPOINT xonce_part");
+    m->part = st == XONCE_OK;
+    return st;
+}
+
 static xonce_status my_commit(xo_conn *c, const xo_stmt *s, size_t n, size_t *failed)
 {
     xo_my *m = (xo_my *)c;
@@ -293,7 +302,9 @@ static xonce_status my_commit(xo_conn *c, const xo_stmt *s, size_t n, size_t *fa
     int done = 0;
     xonce_status st = commit_fenced(m, s, n, &done, failed);
     if (!done) {
-        st = xo_my_run(c, s, n, failed);
+        st = begin_part(m, n);
+        if (st == XONCE_OK)
+            st = xo_my_run(c, s, n, failed);
         if (st == XONCE_OK)
             st = c->lent ? my_after_lent(c) : xo_my_ready(m);
         if (st == XONCE_OK)
@@ -343,14 +354,16 @@ void xo_my_rollback(xo_conn *c)
         xo_error_restore(&kept);
 }
 
-/* A statement that fails is undone by itself, and nothing else is. */
+/* A statement that fails is undone by itself. Some errors take the whole transaction along, and what came next would be another one: the savepoint proves that it is still this one. */
 static xonce_status my_recover(xo_conn *c, size_t failed, size_t *from)
 {
     xo_my *m = (xo_my *)c;
-    if (c->lost || c->lent || c->escaped || m->dead)
+    if (!m->part || c->lost || c->lent || c->escaped || m->dead)
         return xo_fail(XONCE_E_CLOSED, "the transaction is of no more use");
+    m->part = 0;
     *from = failed;
-    return xo_my_ready(m);
+    xonce_status st = xo_my_ready(m);
+    return st == XONCE_OK ? xo_my_do(m, "RELEASE SAVEPOINT xonce_part") : st;
 }
 
 static xonce_status my_savepoint(xo_conn *c, xo_savepoint_op op)

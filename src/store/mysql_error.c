@@ -12,8 +12,8 @@ static int listed(unsigned e, const unsigned short *list, size_t n)
 }
 #define IN(e, list) listed((e), (list), sizeof(list) / sizeof *(list))
 
-/* deadlock, lock wait, record changed since read, XA rolled back (time, deadlock), table definition changed, NOWAIT, needs a new prepare */
-static const unsigned short again[] = {1213, 1205, 1020, 1613, 1614, 1412, 1615, 3572};
+/* deadlock, lock wait, no room for locks (all of it is rolled back), record changed since read, XA rolled back (time, deadlock), table definition changed, NOWAIT, needs a new prepare */
+static const unsigned short again[] = {1213, 1205, 1206, 1020, 1613, 1614, 1412, 1615, 3572};
 /* A full disk or table, the client's own (2xxx) and what a server says while it goes down or throws us out; the network errors it can still report. */
 static const unsigned short lost[] = {1021, 1114, 2002, 2003, 2004, 2005, 2006, 2011, 2012, 2013, 2026, 2027, 2048, 2055, 1040, 1042, 1043, 1047, 1053, 1077,
                                       1079, 1080, 1129, 1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1203, 1927, 3169, 4031, 5012, 5013};

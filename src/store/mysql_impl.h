@@ -43,6 +43,7 @@ typedef struct {
     char zone[64];
     size_t packet;              /* bytes that one statement may carry safely */
     int lock_s, lock_now;       /* innodb_lock_wait_timeout: wanted in transactions, set at present */
+    int part;                       /* the savepoint of a commit in parts is set */
     int guard, item, guard_in_item; /* savepoints that are set; the guard was set after the item's */
     int in_trans_when_lent;     /* the driver showed an open transaction when the handle was lent */
     unsigned dead;              /* the error that ended the transaction: nothing more until rollback */

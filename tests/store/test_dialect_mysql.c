@@ -265,6 +265,47 @@ START_TEST(a_question_along_with_a_claim)
 }
 END_TEST
 
+/* After a statement that failed the transaction goes on, provided that it is still there: an error may have taken all of it along. */
+START_TEST(recovers_its_own_transaction_only)
+{
+    use_dialect(dialects[_i]);
+    raw("CREATE TABLE IF NOT EXISTS fence (id INT PRIMARY KEY, n INT)");
+    raw("TRUNCATE fence");
+    xo_conn *c = open_db(1000);
+    xo_sql *insert = NULL, *rollback = NULL;
+    ck_assert_int_eq(xo_sql_make(&insert, XO_DIALECT_MYSQL, "INSERT INTO fence (id, n) VALUES ($1, 7)"), XONCE_OK);
+    ck_assert_int_eq(xo_sql_make(&rollback, XO_DIALECT_MYSQL, "ROLLBACK"), XONCE_OK);
+    xonce_value id[3] = {xonce_int(1), xonce_null(), xonce_int(3)};
+    xo_stmt s[3];
+    for (size_t i = 0; i < 3; i++)
+        s[i] = (xo_stmt){.sql = insert, .v = &id[i]};
+    for (int gone = 0; gone < 3; gone++) { /* 2: no savepoint was asked for */
+        size_t failed = 99, from = 99;
+        begin(c);
+        c->parts = gone < 2;
+        ck_assert_int_eq(d->commit(c, s, 3, &failed), XONCE_E_SQL);
+        ck_assert_uint_eq(failed, 1);
+        if (gone == 1)
+            ck_assert_int_eq(d->query(c, rollback, NULL, 0, NULL, NULL, NULL), XONCE_OK);
+        ck_assert_int_eq(d->recover(c, failed, &from) == XONCE_OK, gone == 0);
+        c->parts = 0;
+        if (gone == 0) {
+            ck_assert_uint_eq(from, 1);
+            ck_assert_int_eq(d->commit(c, s + 2, 1, &failed), XONCE_OK);
+            ck_assert_int_eq(number("SELECT SUM(id) FROM fence"), 4);
+            raw("TRUNCATE fence");
+        } else {
+            d->rollback(c);
+        }
+    }
+    ck_assert_int_eq(number("SELECT COUNT(*) FROM fence"), 0);
+    raw("DROP TABLE fence");
+    xo_sql_free(insert);
+    xo_sql_free(rollback);
+    d->close(c);
+}
+END_TEST
+
 /* Fences that go with the COMMIT: which one failed is told, and nothing is committed then. */
 START_TEST(fences_with_the_commit)
 {
@@ -636,7 +677,7 @@ int main(void)
 {
     const test_entry tests[] = {
         {bad_uris, 0}, {refused_connections_say_why, 0}, {silent_servers_time_out, 0}, {settings_of_the_session, 0}, {passwords_from_file_and_environment, 0}, {read_only_is_said, 0},
-        {claims_and_duplicates, 1}, {a_question_along_with_a_claim, 1}, {fences_with_the_commit, 1}, {many_claims_at_once, 1}, {vendor_table, 1}, {refused_by_another_key, 1}, {what_ignore_would_hide, 1}, {folding_key_is_no_duplicate, 1},
+        {claims_and_duplicates, 1}, {a_question_along_with_a_claim, 1}, {recovers_its_own_transaction_only, 1}, {fences_with_the_commit, 1}, {many_claims_at_once, 1}, {vendor_table, 1}, {refused_by_another_key, 1}, {what_ignore_would_hide, 1}, {folding_key_is_no_duplicate, 1},
         {second_copy_waits, 1}, {waiting_is_bounded, 1}, {joining, 1}, {joining_an_old_snapshot, 1}, {joined_sessions_keep_their_settings, 0},
     };
     return run_suite("dialect mysql", tests, sizeof tests / sizeof *tests);
