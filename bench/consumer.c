@@ -253,7 +253,7 @@ static result run(xonce_store *store, const xonce_config *cfg, const load *l, ha
     cpu = bench_own_cpu() - cpu;
     if (xonce_consumer_stop(c, 60000) != XONCE_OK)
         bench_die("stop");
-    size_t workers = c->crew.home, limit = c->subs[0].size.limit, conflicts = (size_t)c->conflicts;
+    size_t workers = c->crew.home, limit = c->subs[0].size.limit, conflicts = (size_t)c->metrics.failed[XO_FAILED_CONFLICT];
     xonce_consumer_free(c);
     pthread_mutex_destroy(&b.lock);
     if (b.put_off)

@@ -209,7 +209,6 @@ static void view_numbers(const xonce_consumer *c, xo_view_of *v)
     v->seen = (xo_outcomes){c->fresh, c->duplicate, c->rejected, c->retried};
     v->replayed = c->replayed;
     v->pruned = c->pruned;
-    v->conflicts = c->conflicts;
     v->waiting = c->waiting;
     v->in_flight = c->in_flight;
     v->in_flight_bytes = c->in_flight_bytes;

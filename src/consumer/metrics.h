@@ -56,7 +56,7 @@ typedef struct {
     int source_ok;               /* it answers polls, as far as is known */
     int source_started;          /* it has answered one */
     xo_source_counts source;
-    uint64_t polled, replayed, pruned, conflicts;
+    uint64_t polled, replayed, pruned;
     xo_outcomes seen;
     size_t waiting, in_flight, in_flight_bytes, workers, busy;
     int64_t last_message_ms;     /* ago; -1 never */

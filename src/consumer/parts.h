@@ -169,7 +169,7 @@ struct xonce_consumer {
     size_t down;                 /* so many of the places are */
     int source_down;
     int64_t last_message, tx_lost_at, warned_at; /* monotonic, 0 = never */
-    uint64_t polled, fresh, duplicate, rejected, retried, conflicts, unknown_commits, replayed, pruned;
+    uint64_t polled, fresh, duplicate, rejected, retried, replayed, pruned;
     xo_metrics metrics;
     void *watcher;               /* what watches it, and must end first */
     void (*watcher_end)(void *watcher);

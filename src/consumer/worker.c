@@ -199,8 +199,6 @@ static void count(xonce_consumer *c, const xo_worker *w)
             c->retried++;
             xo_count_retry(c, w->sub, item);
         }
-        c->conflicts += item->error.cls == XO_SQL_AGAIN;
-        c->unknown_commits += item->error.pub.code == XONCE_E_UNKNOWN_COMMIT;
         if (item->error.pub.code == XONCE_E_TX_LOST) {
             c->tx_lost_at = xo_mono_ms();
         }

@@ -169,7 +169,7 @@ static void show_counts(xo_buf *b, const xo_view_of *v)
     count(b, "retried", v->seen.retried);
     count(b, "replayed", v->replayed);
     count(b, "pruned", v->pruned);
-    count(b, "conflicts", v->conflicts);
+    count(b, "conflicts", v->metrics.failed[XO_FAILED_CONFLICT]);
     count(b, "unknown_commits", v->metrics.failed[XO_FAILED_UNKNOWN_COMMIT]);
     xo_buf_char(b, '}');
     open_it(b, "retries", '{');

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* After so many conflicts in a row a batch is split: one stuck message must not hold up the others. */
 /* Where a savepoint costs round trips, a batch that runs again without its bad messages is cheaper for long. */
 enum { RERUNS_BEFORE_SAVEPOINTS = 8 };
+/* After so many conflicts in a row a batch is split: one stuck message must not hold up the others. */
 enum { CONFLICTS_BEFORE_SPLIT = 4, BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 1000 };
 
 static int stopping(const xo_runner *r)

@@ -1,4 +1,5 @@
 /* Who may begin a batch, when, and of how many messages: by hand first, with the clock moved where time matters, then with threads. */
+#include "base/failpoint.h"
 #include "consumer/parts.h"
 #include "tests/consumer/rig.h"
 #include <stdio.h>
@@ -311,6 +312,23 @@ START_TEST(a_batch_ends_before_the_messages_time_does)
 }
 END_TEST
 
+START_TEST(a_commit_whose_answer_is_lost_is_counted)
+{
+    consume((const char *const[]){"workers", "1", NULL}, 0);
+    ck_assert_int_eq(xo_failpoints_load("commit-sent=error@2"), XONCE_OK);
+    broker_add(&B, "orders", 2000, 0, 0);
+    ck_assert_int_eq(xonce_consumer_start(K), XONCE_OK);
+    WAIT_FOR(broker_is_done, &B);
+    ck_assert_int_eq(xo_failpoints_load(""), XONCE_OK);
+    xonce_counts n = {.size = sizeof(n)};
+    ck_assert_int_eq(xonce_consumer_counts(K, &n), XONCE_OK);
+    ck_assert_uint_eq(n.unknown_commits, 1);
+    ck_assert_uint_eq(n.conflicts, 0);
+    ck_assert_uint_eq(n.fresh, 2000);
+    finish(2000);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("batches");
@@ -328,6 +346,7 @@ int main(void)
     tcase_add_test(t, a_burst_takes_few_transactions);
     tcase_add_test(t, slow_handlers_are_spread_over_the_workers);
     tcase_add_test(t, a_batch_ends_before_the_messages_time_does);
+    tcase_add_test(t, a_commit_whose_answer_is_lost_is_counted);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_tap(sr, "-");
