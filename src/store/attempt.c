@@ -153,6 +153,31 @@ static xo_step claim_set(xo_runner *r, const size_t *set, size_t n, int sent)
 
 /* ---- handlers ---- */
 
+/* Once may be an outage that nobody waited for; a second time it is the handler, which the database does not wait for either. */
+enum { SLOW_MOST = 2 };
+
+static int too_slow(xo_runner *r, const xo_member *m)
+{
+    char limit[32];
+    if (m->slow < SLOW_MOST)
+        return 0;
+    xo_format_duration(r->s->handler_ms, limit, sizeof limit);
+    xonce_fail(&r->tx, "its handler took longer than handler.timeout (%s) %d times, and the transaction was lost each time; make it faster or handler.timeout longer", limit, m->slow);
+    return 1;
+}
+
+/* A transaction that was lost while its handlers took longer than they may: that is looked for message by message, and is no outage. */
+static xo_step after_loss(xo_runner *r, const size_t *set, size_t n)
+{
+    xonce_status code = xonce_error_last()->code;
+    if (r->handlers_ms <= r->s->handler_ms || (xo_error_class() != XO_SQL_LOST && code != XONCE_E_CONNECT && code != XONCE_E_UNKNOWN_COMMIT))
+        return XO_STEP_AGAIN;
+    if (n > 1)
+        return XO_STEP_SINGLY;
+    r->all[set[0]].slow++;
+    return XO_STEP_AGAIN;
+}
+
 static xo_step check_lent(xo_runner *r, size_t who)
 {
     xonce_tx *tx = &r->tx;
@@ -199,7 +224,7 @@ static xo_step run_member(xo_runner *r, const size_t *set, size_t n, size_t pos)
     begin_member(r, who);
     if (r->savepoints && r->s->d->savepoint(tx->c, XO_SAVE) != XONCE_OK)
         return xo_step_of_error();
-    xonce_verdict v = r->spec->one(tx, m->cl.m, r->spec->arg);
+    xonce_verdict v = too_slow(r, m) ? XONCE_RETRY : r->spec->one(tx, m->cl.m, r->spec->arg);
     m->ran = 1;
     m->sent = tx->sent;
     if (xo_failpoint("handled") != XONCE_OK)
@@ -282,7 +307,7 @@ static xo_step call_many(xo_runner *r, const size_t *own, const xonce_message **
         m[i] = r->all[own[i]].cl.m;
     r->tx.item = own[0];
     r->tx.reason[0] = 0;
-    xonce_verdict v = r->spec->many(&r->tx, &b, r->spec->arg);
+    xonce_verdict v = too_slow(r, &r->all[own[0]]) ? XONCE_RETRY : r->spec->many(&r->tx, &b, r->spec->arg);
     for (size_t i = 0; i < k; i++)
         r->all[own[i]].ran = 1;
     xo_step step = xo_failpoint("handled") == XONCE_OK ? check_lent(r, own[0]) : XO_STEP_AGAIN;
@@ -466,7 +491,9 @@ static xo_step transaction(xo_runner *r, const size_t *set, size_t n, int sent)
     if (xo_failpoint("claimed") != XONCE_OK)
         return XO_STEP_AGAIN;
     end_stage(r, XO_STAGE_CLAIM);
+    int64_t began = xo_mono_ms();
     step = r->spec->one ? run_each(r, set, n) : run_many(r, set, n);
+    r->handlers_ms = xo_mono_ms() - began;
     end_stage(r, XO_STAGE_HANDLER);
     return step == XO_STEP_DONE ? commit_set(r, set, n) : step;
 }
@@ -533,7 +560,10 @@ xo_step xo_attempt(xo_runner *r, const size_t *set, size_t n)
         if (m->cl.m->expires_mono < tx->expires_mono)
             tx->expires_mono = m->cl.m->expires_mono;
     }
+    r->handlers_ms = 0;
     xo_step step = transaction(r, set, n, sent);
+    if (step == XO_STEP_AGAIN)
+        step = after_loss(r, set, n);
     if (step != XO_STEP_DONE && step != XO_STEP_ESCAPED && guard_is_gone(tx))
         step = XO_STEP_ESCAPED;
     if (tx->c && step == XO_STEP_ESCAPED) {

@@ -17,6 +17,7 @@ typedef struct {
     int maybe;              /* an unknown COMMIT may have applied it: a refused claim then is ours */
     int ran;                /* its handler returned in this attempt */
     int sent;               /* ... and something of it had gone to the database by then */
+    int slow;               /* transactions lost, one after the other, while it alone was handled for longer than handler.timeout */
     int rejected;           /* in this transaction: its claim stays, its row in xonce_rejected is written or queued */
     size_t twin;            /* member whose outcome it takes, SIZE_MAX */
     uint64_t lane;          /* ordered: the same number for the same lane */
@@ -40,6 +41,7 @@ struct xo_runner {
     int apart;              /* the database refused a row of xonce_rejected: rejected ones are written each by itself, which has ways around that */
     int taken_out;          /* how many left this attempt without ending it */
     int asked_ahead;        /* the next batch was asked for */
+    int64_t handlers_ms;    /* what the handlers of this attempt took */
     int64_t stage_us;       /* monotonic: when the stage began that is on; with spec->times */
     size_t culprit;         /* whose handler ended the transaction, SIZE_MAX when not known */
     size_t safe;            /* those that ran before this one were sent before a handler ended the transaction; SIZE_MAX: nobody was */

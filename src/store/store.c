@@ -51,6 +51,7 @@ static xonce_status make_store(xonce_store **out, xo_pool *pool, const char *gro
         s->keep_ms = UNSAFE_FRESH_MS;
     }
     s->tries = (int)xo_config_int(s->cfg, "store.tries");
+    s->handler_ms = xo_config_int(s->cfg, "handler.timeout");
     *out = s;
     return XONCE_OK;
 }

@@ -19,6 +19,7 @@ struct xonce_store {
     int reject_collision;                 /* config collision=reject */
     int64_t keep_ms;                      /* config prune.keep: claims of messages polled more than half of it ago are refused */
     int tries;                            /* config store.tries */
+    int64_t handler_ms;                   /* config handler.timeout */
     int troubled;                         /* so many commits more go in parts, since a queued statement failed lately. Atomic */
     xo_prune_at pruned_to;                /* where xonce_store_prune() was cut short; prune.c guards it */
 };

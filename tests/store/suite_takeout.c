@@ -340,6 +340,42 @@ START_TEST(behind_it_a_handler_commits)
 }
 END_TEST
 
+/* Takes longer than the store lets a handler, and its connection is gone then. */
+static xonce_verdict slow(xonce_tx *tx, const xonce_message *m, void *arg)
+{
+    size_t n = 0;
+    ck_assert_int_eq(xo_failpoints_load(""), XONCE_OK);
+    if (strcmp(xonce_message_body(m, &n), "slow") == 0) {
+        xo_pause_ms(60);
+        ck_assert_int_eq(xo_failpoints_load("handled=error@1"), XONCE_OK);
+    }
+    return handle(tx, m, arg);
+}
+
+START_TEST(a_handler_that_takes_too_long)
+{
+    static const char *const bodies[] = {"ok", "slow", "ok", "ok"};
+    static const xo_spec spec = {.one = slow}, lane = {.one = slow, .ordered = 1};
+    xonce_store *s = open_store("GID_a");
+    s->handler_ms = 30;
+    ck_assert_str_eq(run_spec(s, &spec, "m", bodies, 4, 1), "F-FF"); /* an attempt, no outage */
+    ck_assert_int_eq(calls, 2 + 1 + 2 + 2); /* a batch is lost with it, then each goes alone, and it twice */
+    ck_assert_str_eq(run_spec(s, &spec, "m", bodies, 4, 16), "DRDD");
+    ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM xonce_rejected WHERE reason LIKE '%took longer than handler.timeout (30ms) 2 times%'"), 1);
+    ck_assert_str_eq(run_spec(s, &lane, "n", bodies, 4, 1), "F---"); /* those behind it wait */
+    s->handler_ms = 60000;
+    xonce_message *m = message("o", "slow");
+    xo_item item = {.m = m};
+    ck_assert_int_eq(xo_run(s, &item, 1, &spec), XONCE_E_CONNECT); /* in time: that is an outage */
+    ck_assert_int_eq(item.failed_run, 0);
+    xonce_message_free(m);
+    ck_assert_int_eq(xo_failpoints_load(""), XONCE_OK);
+    ck_assert_int_eq(orders(), 4);
+    ck_assert_int_eq(records(), 5);
+    xonce_store_close(s);
+}
+END_TEST
+
 Suite *suite_takeout(void)
 {
     Suite *s = suite_create("takeout");
@@ -361,6 +397,7 @@ Suite *suite_takeout(void)
     tcase_add_test(t, a_batch_handler_is_run_again);
     tcase_add_loop_test(t, its_id_is_lent_to_another, 0, 2);
     tcase_add_test(t, behind_it_a_handler_commits);
+    tcase_add_test(t, a_handler_that_takes_too_long);
     suite_add_tcase(s, t);
     return s;
 }
