@@ -30,10 +30,8 @@ xo_sql_class xo_pg_class_of(const char *sqlstate)
         {"23503", XO_SQL_PARENT}, {"22", XO_SQL_DATA},     {"23", XO_SQL_DATA},     {"42", XO_SQL_SETUP},
         {"3F", XO_SQL_SETUP},     {"3D", XO_SQL_SETUP},    {"28", XO_SQL_SETUP},    {"25006", XO_SQL_SETUP},
         {"0A", XO_SQL_SETUP},     {"26", XO_SQL_SETUP},
-        /* out of disk, memory or connections: no message's fault, and none succeeds before that is over */
+        /* out of disk, memory or connections, an I/O error: no message's fault, and none succeeds before that is over */
         {"53", XO_SQL_LOST},      {"58030", XO_SQL_LOST},
-        /* disk full, too many connections, I/O error: no message's fault, and none succeeds before it is mended */
-        {"53100", XO_SQL_LOST},   {"53300", XO_SQL_LOST},  {"58030", XO_SQL_LOST},
     };
     size_t i;
     for (i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)

@@ -498,7 +498,7 @@ size_t rmq_poll(rmq *r)
 
 void rmq_take(rmq *r, size_t n)
 {
-    int64_t end = xo_mono_ms() + 20000;
+    int64_t end = xo_mono_ms() + RMQ_PATIENCE_MS;
     while (r->n < n) {
         rmq_poll(r);
         ck_assert_msg(xo_mono_ms() < end, "only %zu of %zu messages came; last error: %s", r->n, n, r->errors ? r->last.pub.text : "none");
@@ -524,7 +524,7 @@ int rmq_find(const rmq *r, const char *body)
 
 void rmq_until(rmq *r, const char *body)
 {
-    int64_t end = xo_mono_ms() + 20000;
+    int64_t end = xo_mono_ms() + RMQ_PATIENCE_MS;
     while (rmq_find(r, body) < 0) {
         rmq_poll(r);
         ck_assert_msg(xo_mono_ms() < end, "\"%s\" did not come; last error: %s", body, r->errors ? r->last.pub.text : "none");

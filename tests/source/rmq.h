@@ -14,10 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Waits for a condition, at most 20 s (sanitizers and busy machines are slow). */
+enum { RMQ_PATIENCE_MS = 60000 }; /* sanitizers and busy machines are slow */
+/* Waits for a condition. */
 #define WAIT(cond)                                                                                                                                   \
     do {                                                                                                                                             \
-        int64_t end_ = xo_mono_ms() + 20000;                                                                                                         \
+        int64_t end_ = xo_mono_ms() + RMQ_PATIENCE_MS;                                                                                               \
         while (!(cond)) {                                                                                                                            \
             ck_assert_msg(xo_mono_ms() < end_, "line %d: waited too long for %s", __LINE__, #cond);                                                  \
             xo_pause_ms(2);                                                                                                                          \
