@@ -8,27 +8,27 @@ libxonce_core_la_SOURCES += \
 
 if WITH_SQLITE
 libxonce_core_la_SOURCES += \
-	src/store/sqlite.c src/store/sqlite.h src/store/sqlite_check.c src/store/sqlite_claim.c src/store/sqlite_error.c src/store/sqlite_native.c \
-	src/store/sqlite_stmt.c
+	src/store/sqlite/sqlite.c src/store/sqlite/impl.h src/store/sqlite/check.c src/store/sqlite/claim.c src/store/sqlite/error.c src/store/sqlite/native.c \
+	src/store/sqlite/stmt.c
 else
-libxonce_core_la_SOURCES += src/store/sqlite_none.c
+libxonce_core_la_SOURCES += src/store/sqlite/none.c
 endif
 
 if WITH_POSTGRESQL
 libxonce_core_la_SOURCES += \
-	src/store/postgres.c src/store/postgres_check.c src/store/postgres_check_table.c src/store/postgres_claim.c \
-	src/store/postgres_error.c src/store/postgres_exchange.c src/store/postgres_int.h src/store/postgres_native.c \
-	src/store/postgres_open.c src/store/postgres_partition.c src/store/postgres_prepared.c src/store/postgres_prune.c src/store/postgres_run.c \
-	src/store/postgres_value.c
+	src/store/postgres/postgres.c src/store/postgres/check.c src/store/postgres/check_table.c src/store/postgres/claim.c \
+	src/store/postgres/error.c src/store/postgres/exchange.c src/store/postgres/impl.h src/store/postgres/native.c \
+	src/store/postgres/open.c src/store/postgres/partition.c src/store/postgres/prepared.c src/store/postgres/prune.c src/store/postgres/run.c \
+	src/store/postgres/value.c
 else
-libxonce_core_la_SOURCES += src/store/postgres_none.c
+libxonce_core_la_SOURCES += src/store/postgres/none.c
 endif
 
 if WITH_MYSQL
 libxonce_core_la_SOURCES += \
-	src/store/mysql.c src/store/mysql_bind.c src/store/mysql_check.c src/store/mysql_claim.c src/store/mysql_compound.c src/store/mysql_error.c \
-	src/store/mysql_impl.h src/store/mysql_native.c src/store/mysql_open.c src/store/mysql_partition.c src/store/mysql_prune.c src/store/mysql_run.c \
-	src/store/mysql_stmt.c
+	src/store/mysql/mysql.c src/store/mysql/bind.c src/store/mysql/check.c src/store/mysql/claim.c src/store/mysql/compound.c src/store/mysql/error.c \
+	src/store/mysql/impl.h src/store/mysql/native.c src/store/mysql/open.c src/store/mysql/partition.c src/store/mysql/prune.c src/store/mysql/run.c \
+	src/store/mysql/stmt.c
 else
-libxonce_core_la_SOURCES += src/store/mysql_none.c
+libxonce_core_la_SOURCES += src/store/mysql/none.c
 endif

@@ -40,12 +40,15 @@ awk '
     match($0, /#[ \t]*include[ \t]*["<][^">]*/) && $0 ~ /^\.\/(src|include)\// {
         split($0, at, ":")
         header = substr($0, RSTART, RLENGTH); sub(/^#[ \t]*include[ \t]*["<]/, "", header)
-        only("libpq-fe.h", "^./(src/store/postgres[^/]*|include/xonce/postgres.h)$")
-        only("xonce/postgres.h", "^./src/store/postgres[^/]*$")
-        only("mysql.h", "^./(src/store/mysql[^/]*|include/xonce/mysql.h)$")
-        only("xonce/mysql.h", "^./src/store/mysql[^/]*$")
-        only("sqlite3.h", "^./(src/store/sqlite[^/]*|src/endpoint/storage[^/]*|include/xonce/sqlite.h)$")
-        only("xonce/sqlite.h", "^./src/store/sqlite[^/]*$")
+        only("libpq-fe.h", "^./(src/store/postgres/.*|include/xonce/postgres.h)$")
+        only("xonce/postgres.h", "^./src/store/postgres/.*$")
+        only("mysql.h", "^./(src/store/mysql/.*|include/xonce/mysql.h)$")
+        only("xonce/mysql.h", "^./src/store/mysql/.*$")
+        only("sqlite3.h", "^./(src/store/sqlite/.*|src/endpoint/storage[^/]*|include/xonce/sqlite.h)$")
+        only("xonce/sqlite.h", "^./src/store/sqlite/.*$")
+        only("store/postgres/impl.h", "^./src/store/postgres/.*$")
+        only("store/mysql/impl.h", "^./src/store/mysql/.*$")
+        only("store/sqlite/impl.h", "^./src/store/sqlite/.*$")
         if (header ~ /^microhttpd/ && at[1] !~ /^\.\/src\/(endpoint|status)\//) print at[1] ":" at[2] ": clients: " header " has no place here"
         if (header ~ /^jansson/ && at[1] !~ /^\.\/src\/(remoting|source\/rocketmq|endpoint|status|cli)\//) print at[1] ":" at[2] ": clients: " header " has no place here"
         if (header ~ /^(curl|libxml|openssl)\// && at[1] !~ /^\.\/src\/(base|message|proto|remoting|endpoint|cli)\//) print at[1] ":" at[2] ": clients: " header " has no place here"

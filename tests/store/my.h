@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/failpoint.h"
-#include "store/mysql_impl.h"
+#include "store/mysql/impl.h"
 #include <check.h>
 #include <pthread.h>
 #include <stdio.h>
