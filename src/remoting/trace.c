@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "remoting/record.h"
 #include "remoting/sending.h"
 #include <inttypes.h>
@@ -20,10 +21,16 @@
 /* A message of traces, and how long the first record of one waits for others. WAITING_MAX bounds what is kept while brokers are away. */
 enum { BODY_MAX = 128000, KEYS_MAX = 16000, WAITING_MAX = 4 << 20, LINGER_MS = 500, CLOSE_MS = 2000, SAY_EVERY_MS = 60000 };
 
+enum { NUMBER_DIGITS = 12 }; /* of a delivery, in the id of its request */
+enum { SEEN_BITS = 11, SEEN = 1 << SEEN_BITS };
+
 typedef struct parcel { /* a message being gathered */
     struct parcel *next;
     char *topic;
     xo_buf body, keys;
+    uint64_t records;
+    uint64_t seen[SEEN];     /* hashes of its keys, an open table; 0 = free */
+    size_t nseen;
 } parcel;
 struct xo_trace {
     xo_cluster *cluster;
@@ -35,8 +42,10 @@ struct xo_trace {
     size_t waiting, turn;
     int closing;
     int64_t close_by;
-    uint64_t dropped;
-    int64_t said_at; /* the thread's */
+    uint64_t dropped;            /* records that had no room, ever */
+    char maker[XO_UNIQ_SIZE - NUMBER_DIGITS]; /* what the ids of this process begin with */
+    uint64_t lost, said;         /* the thread's: records lost in messages that could not be sent; of all lost ones, those that the log knows of */
+    int64_t said_at;
 };
 
 /* ---- records ---- */
@@ -44,8 +53,14 @@ struct xo_trace {
 /* Neither a field's nor a record's separator may come from outside. */
 static void put(xo_buf *b, const char *text)
 {
-    for (const char *p = text ? text : ""; *p; p++) {
-        xo_buf_char(b, *p == 1 || *p == 2 ? ' ' : *p);
+    for (const char *p = text ? text : ""; *p;) {
+        size_t n = strcspn(p, "\x01\x02");
+        xo_buf_add(b, p, n);
+        p += n;
+        if (*p) {
+            xo_buf_char(b, ' ');
+            p++;
+        }
     }
 }
 
@@ -57,12 +72,27 @@ static void field(xo_buf *b, const char *text)
 
 static void number(xo_buf *b, int64_t n)
 {
-    xo_buf_printf(b, "\x01%" PRId64, n);
+    char digits[21], *p = digits + sizeof(digits);
+    uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+    do {
+        *--p = (char)('0' + rest % 10);
+    } while ((rest /= 10) != 0);
+    if (n < 0) {
+        *--p = '-';
+    }
+    xo_buf_char(b, 1);
+    xo_buf_add(b, p, (size_t)(digits + sizeof(digits) - p));
 }
 
 static void yes_no(xo_buf *b, int yes)
 {
     field(b, yes ? "true" : "false");
+}
+
+/* As the last field it must not be empty: readers lose empty ones at a record's end, and then fail. "null" is what Java writes. */
+static void keys_field(xo_buf *b, const char *keys)
+{
+    field(b, keys && *keys ? keys : "null");
 }
 
 static void begin(xo_buf *b, const char *kind, const xo_trace_record *r)
@@ -73,20 +103,39 @@ static void begin(xo_buf *b, const char *kind, const xo_trace_record *r)
     field(b, r->group);
 }
 
-/* ids are separated by ',' and keys by blanks; in the KEYS of a message all by blanks. */
-static void add_keys(xo_buf *keys, const char *text)
+/* 1: the parcel has this key already. What finds no room in the table counts as new. */
+static int has_key(parcel *p, const char *key, size_t n)
 {
-    int in_word = 0;
-    for (const char *p = text ? text : ""; *p && keys->len < KEYS_MAX; p++) {
-        if (*p == ' ' || *p == ',' || *p == 1 || *p == 2) {
-            in_word = 0;
-            continue;
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < n; i++) {
+        hash = (hash ^ (unsigned char)key[i]) * UINT64_C(1099511628211);
+    }
+    hash = hash ? hash : 1;
+    size_t at = (size_t)(hash >> (64 - SEEN_BITS));
+    while (p->seen[at] && p->seen[at] != hash) {
+        at = (at + 1) % SEEN;
+    }
+    if (p->seen[at]) {
+        return 1;
+    }
+    if (p->nseen < SEEN / 4 * 3) {
+        p->seen[at] = hash;
+        p->nseen++;
+    }
+    return 0;
+}
+
+/* ids are separated by ',' and keys by blanks; in the KEYS of a message all by blanks. Each once: brokers index each, and consoles show a message again for each. */
+static void add_keys(parcel *p, const char *text)
+{
+    static const char between[] = " ,\x01\x02";
+    for (const char *at = text ? text : ""; *(at += strspn(at, between)) && p->keys.len < KEYS_MAX;) {
+        size_t n = strcspn(at, between);
+        if (n <= KEYS_MAX / 2 && !has_key(p, at, n)) {
+            xo_buf_add(&p->keys, " ", p->keys.len != 0);
+            xo_buf_add(&p->keys, at, n);
         }
-        if (!in_word && keys->len) {
-            xo_buf_char(keys, ' ');
-        }
-        in_word = 1;
-        xo_buf_char(keys, *p);
+        at += n;
     }
 }
 
@@ -140,8 +189,9 @@ static void keep(xo_trace *t, xo_buf *record, const xo_trace_record *r)
     if (p) {
         size_t before = p->body.len + p->keys.len;
         xo_buf_add(&p->body, record->p, record->len);
-        add_keys(&p->keys, r->id);
-        add_keys(&p->keys, r->keys);
+        add_keys(p, r->id);
+        add_keys(p, r->keys);
+        p->records++;
         t->waiting += p->body.len + p->keys.len - before;
         pthread_cond_signal(&t->changed);
     } else {
@@ -181,7 +231,7 @@ void xo_trace_sub_before(xo_trace *t, const xo_trace_record *r)
     field(&b, r->request_id);
     field(&b, r->id);
     number(&b, r->retry_times);
-    field(&b, r->keys);
+    keys_field(&b, r->keys);
     keep(t, &b, r);
 }
 
@@ -196,9 +246,11 @@ void xo_trace_sub_after(xo_trace *t, const xo_trace_record *r)
     field(&b, r->id);
     number(&b, r->cost_ms);
     yes_no(&b, r->success);
-    field(&b, r->keys);
+    keys_field(&b, r->keys);
     number(&b, r->context);
-    if (!t->cloud) {
+    if (t->cloud) {
+        number(&b, r->exactly_once);
+    } else {
         number(&b, r->time ? r->time : xo_now_ms());
         field(&b, r->group);
     }
@@ -222,6 +274,33 @@ void xo_trace_end(xo_trace *t, const xo_trace_record *r)
     field(&b, r->state);
     yes_no(&b, r->from_check);
     keep(t, &b, r);
+}
+
+/* ---- deliveries ---- */
+
+uint64_t xo_trace_delivery(void)
+{
+    static _Atomic uint64_t last;
+    return ++last;
+}
+
+void xo_trace_request(const xo_trace *t, uint64_t delivery, char out[XO_UNIQ_SIZE])
+{
+    size_t n = strlen(t->maker);
+    unsigned char number[NUMBER_DIGITS / 2];
+    for (size_t i = 0; i < sizeof(number); i++) {
+        number[i] = (unsigned char)(delivery >> (8 * (sizeof(number) - 1 - i)));
+    }
+    memcpy(out, t->maker, n);
+    xo_hex(out + n, number, sizeof(number), 1);
+}
+
+/* An id of ours less its time and number: address, process, and what tells it from an earlier one of the same number. */
+static void find_maker(xo_trace *t)
+{
+    char id[XO_UNIQ_SIZE];
+    xo_make_uniq(id);
+    memcpy(t->maker, id, strlen(id) - NUMBER_DIGITS);
 }
 
 int xo_trace_wanted(const xo_trace *t, const char *on)
@@ -287,6 +366,18 @@ static parcel *take(xo_trace *t)
     return p;
 }
 
+/* Of what nobody heard yet, at most once a minute, and at the end. */
+static void tell_lost(xo_trace *t, uint64_t dropped, xonce_status st, int last)
+{
+    uint64_t all = t->lost + dropped;
+    if (all > t->said && (last || t->said_at == 0 || xo_mono_ms() - t->said_at >= SAY_EVERY_MS)) {
+        t->said_at = xo_mono_ms();
+        t->said = all;
+        xo_log(XO_WARN, "trace", "traces are lost: %" PRIu64 " records so far, of which %" PRIu64 " had no room; the last message: %s", all, dropped,
+               st ? xonce_error_last()->text : last ? "the end" : "sent");
+    }
+}
+
 static void *trace_main(void *arg)
 {
     xo_trace *t = arg;
@@ -297,15 +388,14 @@ static void *trace_main(void *arg)
         uint64_t dropped = t->dropped;
         pthread_mutex_unlock(&t->lock);
         xonce_status st = left <= 0 ? xo_fail(XONCE_E_TIMEOUT, "no time was left") : p->body.failed || p->keys.failed ? xo_nomem() : post(t, p, left);
-        if ((st || dropped) && (t->said_at == 0 || xo_mono_ms() - t->said_at >= SAY_EVERY_MS)) {
-            t->said_at = xo_mono_ms();
-            xo_log(XO_WARN, "trace", "traces are lost (%" PRIu64 " records had no room, the last message: %s)", dropped, st ? xonce_error_last()->text : "sent");
-        }
+        t->lost += st ? p->records : 0;
+        tell_lost(t, dropped, st, 0);
         parcel_free(p);
         pthread_mutex_lock(&t->lock);
-        t->dropped -= dropped;
     }
+    uint64_t dropped = t->dropped;
     pthread_mutex_unlock(&t->lock);
+    tell_lost(t, dropped, XONCE_OK, 1);
     return NULL;
 }
 
@@ -329,6 +419,7 @@ xonce_status xo_trace_open(xo_trace **out, xo_cluster *c, const xonce_config *cf
     t->cluster = c;
     t->cloud = is_cloud(cfg);
     t->end = &t->first;
+    find_maker(t);
     pthread_mutex_init(&t->lock, NULL);
     int rc = xo_cond_init(&t->changed);
     sigfillset(&all);

@@ -52,6 +52,9 @@ int64_t mq_log_offset(mq *m, int b, const char *topic, int queue, int64_t offset
 int64_t mq_store_time(mq *m, int b, const char *topic, int queue, int64_t offset);
 int64_t mq_max(mq *m, int b, const char *topic, int queue); /* 0 when there is no such queue */
 int64_t mq_min(mq *m, int b, const char *topic, int queue);
+xonce_message *mq_stored(mq *m, int b, const char *topic, int queue, int64_t offset); /* as a consumer would get it */
+/* All records of a topic of traces (queue 0 of the first so many brokers), one a line, fields separated by '|'; behind each message's a line KEYS=. */
+void mq_traces(mq *m, int brokers, const char *topic, xo_buf *out);
 size_t mq_delayed(mq *m, int b); /* copies that wait for their time */
 size_t mq_halves(mq *m, int b);  /* half messages neither committed nor rolled back */
 

@@ -1,7 +1,7 @@
 # an in-process name server and brokers, for the tests of the source and the producer
 check_LTLIBRARIES += tests/remoting/libbroker.la
 tests_remoting_libbroker_la_SOURCES = tests/remoting/broker.c tests/remoting/broker.h tests/remoting/broker_inside.h tests/remoting/broker_log.c \
-	tests/remoting/broker_groups.c tests/remoting/broker_requests.c tests/remoting/broker_data.c
+	tests/remoting/broker_groups.c tests/remoting/broker_requests.c tests/remoting/broker_data.c tests/remoting/broker_read.c
 broker_tests = tests/remoting/test_broker
 check_PROGRAMS += $(broker_tests)
 TESTS += $(broker_tests)

@@ -19,6 +19,7 @@ static void take_line(int level, const char *area, const char *text, void *arg)
 
 void sender_lines_reset(void)
 {
+    xonce_set_log(take_line, NULL);
     pthread_mutex_lock(&lock);
     xo_buf_reset(&lines);
     pthread_mutex_unlock(&lock);
@@ -39,7 +40,6 @@ xonce_producer *sender_open(const char *uri, const char *const *settings)
     static const char *const usual[] = {"rocketmq.timeout", "2s", "rocketmq.connect-timeout", "2s"};
     xonce_config *cfg;
     xonce_producer *p;
-    xonce_set_log(take_line, NULL);
     ck_ok(xonce_config_new(&cfg));
     for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i += 2)
         ck_ok(xonce_config_set(cfg, usual[i], usual[i + 1]));
@@ -61,21 +61,6 @@ xonce_message *sender_message(const char *topic, const char *body, ...)
         ck_ok(xonce_message_set_property(m, name, value));
     va_end(ap);
     return m;
-}
-
-xonce_message *sender_stored(mq *m, int b, const char *topic, int queue, int64_t offset)
-{
-    char *bytes;
-    size_t at = 0, n = mq_record(m, b, topic, queue, offset, &bytes);
-    xo_record r;
-    int more = 0;
-    xonce_message *x;
-    ck_assert_msg(n > 0, "nothing stands at %s/%d@%lld", topic, queue, (long long)offset);
-    ck_ok(xo_record_next(bytes, n, &at, &r, &more));
-    ck_assert_int_eq(more, 1);
-    ck_ok(xo_record_message(&r, mq_name(m, b), &x));
-    free(bytes);
-    return x;
 }
 
 void sender_never(xonce_status st, const xonce_sent *sent, void *arg)

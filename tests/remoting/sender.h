@@ -35,8 +35,6 @@
 xonce_producer *sender_open(const char *uri, const char *const *settings);
 /* name, value, ..., NULL: its properties. */
 xonce_message *sender_message(const char *topic, const char *body, ...);
-/* A stored message as a consumer would get it. */
-xonce_message *sender_stored(mq *m, int b, const char *topic, int queue, int64_t offset);
 void sender_never(xonce_status st, const xonce_sent *sent, void *arg); /* must not be called */
 /* The log: TEST_LOG in the environment shows it. */
 void sender_lines_reset(void);

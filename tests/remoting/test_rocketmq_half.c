@@ -41,7 +41,7 @@ static xonce_message *the_message(int *b)
     for (*b = 0; *b < 2; ++*b)
         for (int q = 0; q < 2; q++)
             if (mq_max(m, *b, "T", q) > 0)
-                return sender_stored(m, *b, "T", q, 0);
+                return mq_stored(m, *b, "T", q, 0);
     ck_abort_msg("there is none");
     return NULL;
 }
@@ -371,21 +371,9 @@ END_TEST
 
 /* ---- traces ---- */
 
-/* All records of the trace topic so far, one a line, fields separated by '|'. */
 static void traces(xo_buf *out)
 {
-    xo_buf_reset(out);
-    for (int b = 0; b < 2; b++)
-        for (int64_t i = 0; i < mq_max(m, b, "RMQ_SYS_TRACE_TOPIC", 0); i++) {
-            xonce_message *y = sender_stored(m, b, "RMQ_SYS_TRACE_TOPIC", 0, i);
-            for (size_t k = 0; k < y->body_len; k++) {
-                char c = ((const char *)y->body)[k];
-                xo_buf_char(out, c == 1 ? '|' : c == 2 ? '\n' : c);
-            }
-            xo_buf_printf(out, "KEYS=%s\n", xonce_message_key(y));
-            xonce_message_free(y);
-        }
-    xo_buf_str(out, "");
+    mq_traces(m, 2, "RMQ_SYS_TRACE_TOPIC", out);
 }
 
 static xonce_transaction_state decided(const xonce_message *half, void *arg)
@@ -452,14 +440,21 @@ START_TEST(deliveries_are_traced)
         n++;
     ck_assert_int_eq(n, 3001);
     ck_assert_int_ge(mq_max(m, 0, "RMQ_SYS_TRACE_TOPIC", 0), 2);
-    /* a cluster that is away costs nothing but its traces */
-    ck_ok(xo_trace_open(&t, c, cfg));
-    mq_kill(m, 0, 0, MQ_KEEP_ROUTE);
-    int64_t begun = xo_mono_ms();
-    for (int i = 0; i < 50000; i++) /* more than may wait */
-        xo_trace_sub_before(t, &(xo_trace_record){.time = 7, .group = "G", .request_id = "R", .id = "0123456789012345678901234567890123456789", .retry_times = 3, .keys = "k"});
-    xo_trace_close(t);
-    ck_assert_int_lt(xo_mono_ms() - begun, 60000);
+    /* a cluster that is away, or hangs, costs nothing but its traces */
+    for (int hangs = 1; hangs >= 0; hangs--) {
+        sender_lines_reset();
+        ck_ok(xo_trace_open(&t, c, cfg));
+        mq_hang(m, 0, hangs);
+        if (!hangs)
+            mq_kill(m, 0, 0, MQ_KEEP_ROUTE);
+        int64_t begun = xo_mono_ms();
+        for (int i = 0; i < 100000; i++) /* more than may wait */
+            xo_trace_sub_before(t, &(xo_trace_record){.time = 7, .group = "G", .request_id = "R", .id = "0123456789012345678901234567890123456789", .retry_times = 3, .keys = "k"});
+        xo_trace_close(t);
+        ck_assert_int_lt(xo_mono_ms() - begun, 60000);
+        ck_assert_int_ge(sender_lines_with("traces are lost: 100000 records so far, of which"), 1);
+        ck_assert_msg(!hangs || !sender_lines_with("100000 records so far, of which 0 had no room"), "all had room");
+    }
     xo_cluster_close(c);
     xonce_config_free(cfg);
     xo_buf_free(&all);

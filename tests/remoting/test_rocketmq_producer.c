@@ -52,7 +52,7 @@ START_TEST(sends)
     for (int i = 0; i < 8; i++) {
         int b = !strcmp(sent[i].broker, mq_name(m, 1));
         ck_assert_str_eq(sent[i].broker, mq_name(m, b));
-        xonce_message *y = sender_stored(m, b, "T", sent[i].queue, sent[i].offset);
+        xonce_message *y = mq_stored(m, b, "T", sent[i].queue, sent[i].offset);
         ck_assert_str_eq(xonce_message_property(y, "UNIQ_KEY"), sent[i].id);
         ck_assert_str_eq(xonce_message_tag(y), "TagA");
         ck_assert_str_eq(xonce_message_key(y), "k1 k2");
@@ -73,7 +73,7 @@ START_TEST(sends)
     for (int i = 0; i < 2; i++) { /* a key of its own, sent twice by the application: one message */
         x = sender_message("T", "again", "UNIQ_KEY", "7F000001000000000000000000000001", NULL);
         ck_ok(xonce_producer_send(p, x, &sent[0]));
-        xonce_message *y = sender_stored(m, !strcmp(sent[0].broker, mq_name(m, 1)), "T", sent[0].queue, sent[0].offset);
+        xonce_message *y = mq_stored(m, !strcmp(sent[0].broker, mq_name(m, 1)), "T", sent[0].queue, sent[0].offset);
         const char *extended = xonce_message_property(y, "EXTEND_UNIQ_INFO");
         ck_assert(strlen(extended) == 40 && !strncmp(extended, "7F000001000000000000000000000001", 32) && strspn(extended + 32, "0123456789ABCDEF") == 8);
         if (i == 0)
@@ -188,7 +188,7 @@ START_TEST(namespaces_and_rights)
     xonce_message *x = sender_message("T", "x", NULL);
     xonce_sent sent = {.size = sizeof sent};
     ck_ok(xonce_producer_send(p, x, &sent));
-    xonce_message *y = sender_stored(m, 0, "N1%T", 0, 0);
+    xonce_message *y = mq_stored(m, 0, "N1%T", 0, 0);
     ck_assert_str_eq(xonce_message_property(y, "INSTANCE_ID"), "N1");
     xonce_message_free(y);
     WAIT(mq_producers(m, 0, "N1%xonce_producer") == 1);
@@ -301,7 +301,7 @@ START_TEST(one_identity_over_all_tries)
     for (int b = 0; b < 2; b++)
         for (int q = 0; q < 2; q++)
             for (int64_t at = 0; at < mq_max(m, b, "T", q); at++) {
-                xonce_message *y = sender_stored(m, b, "T", q, at);
+                xonce_message *y = mq_stored(m, b, "T", q, at);
                 ck_assert_str_eq(xonce_message_property(y, "UNIQ_KEY"), sent.id);
                 xonce_message_free(y);
             }
@@ -421,7 +421,7 @@ static const char *sent_property(xonce_producer *p, const char *name, const char
     for (int b = 0; b < 2; b++)
         for (int q = 0; q < 2; q++)
             for (int64_t at = 0; at < mq_max(m, b, "T", q); at++) {
-                xonce_message *y = sender_stored(m, b, "T", q, at);
+                xonce_message *y = mq_stored(m, b, "T", q, at);
                 const char *had_value = xonce_message_property(y, name), *found = xonce_message_property(y, wanted);
                 if (found && had_value && !strcmp(had_value, value))
                     snprintf(text, sizeof text, "%s", found);
@@ -520,7 +520,7 @@ START_TEST(batches)
         ck_ok(xo_record_next(bytes, n, &at, &r, &more));
         ck_assert_ptr_null(xo_record_property(&r, "UNIQ_KEY", 1, &len)); /* one each */
         free(bytes);
-        xonce_message *y = sender_stored(m, b, "T", sent.queue, i);
+        xonce_message *y = mq_stored(m, b, "T", sent.queue, i);
         const char *id = xonce_message_property(y, "UNIQ_KEY");
         ck_assert(id && strcmp(id, last) != 0 && (i > 0 || !strcmp(id, sent.id)));
         snprintf(last, sizeof last, "%s", id);

@@ -7,10 +7,11 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /**
- * Push NAMESERVER TOPIC GROUP WHO [jdbc=URL] [threads=N] [from=first|last] [tags=EXPRESSION] [show=1] [count=N]
+ * Push NAMESERVER TOPIC GROUP WHO [jdbc=URL] [threads=N] [from=first|last] [tags=EXPRESSION] [show=1] [count=N] [trace=1] [fail=KEY]
  *
  * The plain push consumer. With jdbc each message becomes a row of payments, at least once. With show each is printed: id, queue, offset. With count it only counts, prints
  * "N messages in MS ms" when it has that many (timed from the first one on) and ends. Else it ends on SIGTERM, in order, and prints "consumed N".
+ * With trace it writes traces; the message with the key of fail fails the first time.
  */
 public final class Push {
     public static void main(String[] args) throws Exception {
@@ -20,7 +21,8 @@ public final class Push {
         boolean show = options.containsKey("show");
         Rig.Payments payments = options.containsKey("jdbc") ? new Rig.Payments(options.get("jdbc"), args[3]) : null;
         AtomicLong n = new AtomicLong(), began = new AtomicLong();
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(args[2]);
+        String fail = options.get("fail");
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(args[2], options.containsKey("trace"), null);
         consumer.setNamesrvAddr(args[0]);
         consumer.setInstanceName(args[3] + "-" + ProcessHandle.current().pid());
         consumer.setPollNameServerInterval(2000);
@@ -39,6 +41,9 @@ public final class Push {
                         System.err.println(e.getMessage());
                         return ConsumeConcurrentlyStatus.RECONSUME_LATER;
                     }
+                }
+                if (fail != null && fail.equals(m.getKeys()) && m.getReconsumeTimes() == 0) {
+                    return ConsumeConcurrentlyStatus.RECONSUME_LATER;
                 }
                 if (show) {
                     System.out.println(m.getMsgId() + " " + m.getBrokerName() + "-" + m.getQueueId() + " " + m.getQueueOffset() + " " + m.getKeys());

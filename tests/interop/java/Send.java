@@ -16,6 +16,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * Sends payments FIRST to LAST, one after the other, each again until a broker says that it has it (as the same Message, so under the same id).
  * MODE: normal; batch; ordered (payment i goes to queue i modulo N, its place there is in its body); delayed (level); twice (each Message is sent two times); mixed (normal and batches
  * by turns). With seconds it ends after that time. Prints "sent N".
+ * With TRACE in the environment the producer writes traces.
  */
 public final class Send {
     private final DefaultMQProducer producer;
@@ -31,7 +32,7 @@ public final class Send {
 
     public static void main(String[] args) throws Exception {
         Rig.endOnError();
-        DefaultMQProducer producer = new DefaultMQProducer("GID_java_sender_" + ProcessHandle.current().pid());
+        DefaultMQProducer producer = new DefaultMQProducer("GID_java_sender_" + ProcessHandle.current().pid(), System.getenv("TRACE") != null, null);
         producer.setNamesrvAddr(args[0]);
         producer.setInstanceName("sender-" + ProcessHandle.current().pid());
         producer.setPollNameServerInterval(1000);
