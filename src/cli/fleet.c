@@ -1,6 +1,7 @@
 /* consume at work: the databases and consumers of a plan, from opening to the end. */
 #include "cli/fleet.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/output.h"
 #include "consumer/consumer.h"
@@ -32,13 +33,24 @@ typedef struct {
     int started;
 } member;
 
-/* A subscription's handlers, one per store. */
+/* One handler per store of a subscription. Those that were replaced stay as long as the fleet: a handler may be at them. */
+typedef struct applies {
+    xo_apply *list;
+    size_t n;
+    struct applies *older;
+} applies;
 typedef struct {
     const xo_plan_sub *sub;
-    xo_apply *applies;
+    applies *now;              /* atomic */
     xonce_store **stores;
-    size_t napplies;
 } job;
+
+struct xo_fleet_change {
+    job **jobs;
+    applies **made;
+    xo_plan_sub **subs;        /* of next */
+    size_t n;
+};
 
 struct xo_fleet {
     const xo_plan *plan;
@@ -52,16 +64,17 @@ struct xo_fleet {
 
 /* ---- handlers ---- */
 
-static xonce_verdict run_routed(xonce_tx *tx, const xonce_message *m, void *arg)
+static xonce_verdict run_job(xonce_tx *tx, const xonce_message *m, void *arg)
 {
     const job *j = arg;
+    const applies *a = __atomic_load_n(&j->now, __ATOMIC_ACQUIRE);
     char reason[400];
-    int at = xo_plan_find(j->sub, m, reason, sizeof(reason));
-    if (at < 0 || (size_t)at >= j->napplies) {
+    int at = j->sub->route ? xo_plan_find(j->sub, m, reason, sizeof(reason)) : 0;
+    if (at < 0 || (size_t)at >= a->n) {
         xonce_fail(tx, "%s", reason);
         return XONCE_REJECT;
     }
-    return j->applies[at].fn(tx, m, j->applies[at].arg);
+    return a->list[at].fn(tx, m, a->list[at].arg);
 }
 
 /* The id that counts is a field of the message. */
@@ -107,22 +120,6 @@ static xonce_status try_claim(xonce_store *store)
     return st == XONCE_E_CONFLICT ? XONCE_OK : st; /* busy is not broken */
 }
 
-/* The settings of all, with those of this database over them. NULL: no memory. */
-static xonce_config *settings_of(const xo_plan_store *s, const xonce_config *cfg)
-{
-    xonce_config *own = NULL;
-    xonce_status st = xo_config_copy(&own, cfg);
-    for (size_t i = 0; i < xo_config_count && st == XONCE_OK; i++) {
-        const char *key = xo_config_keys[i].key;
-        st = xo_config_is_set(s->cfg, key) ? xo_config_take(own, s->cfg, key) : XONCE_OK;
-    }
-    if (st != XONCE_OK) {
-        xonce_config_free(own);
-        return NULL;
-    }
-    return own;
-}
-
 static int same_text(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
@@ -137,8 +134,8 @@ static int connect_store(xo_fleet *f, opened *o, const xonce_config *cfg)
             return xonce_store_for_group(&o->store, f->stores[i].store, o->first->group) == XONCE_OK ? XO_GO_ON : xo_open_failed(NULL);
         }
     }
-    xonce_config *own = settings_of(from, cfg);
-    if (!own) {
+    xonce_config *own = NULL;
+    if (xo_config_overlay(&own, cfg, from->cfg) != XONCE_OK) {
         return xo_out_failed(NULL);
     }
     int rc = xo_store_connect(&o->store, from->uri, o->first->group, own);
@@ -172,18 +169,28 @@ static int open_store(xo_fleet *f, const xo_plan_sub *s, size_t place, const xon
     return XO_GO_ON;
 }
 
-/* The SQL is parsed before any database is asked: what was written wrongly shows first. */
-static int make_applies(xo_fleet *f, job *j, const xo_usage *u)
+static void free_applies(applies *a)
 {
-    const xo_plan_sub *s = j->sub;
-    j->applies = xo_calloc(s->nstores, sizeof(*j->applies));
-    j->stores = xo_calloc(s->nstores, sizeof(*j->stores));
-    if (!j->applies || !j->stores) {
+    for (applies *older; a; a = older) {
+        older = a->older;
+        for (size_t i = 0; i < a->n; i++) {
+            xo_apply_free(&a->list[i]);
+        }
+        free(a->list);
+        free(a);
+    }
+}
+
+/* The SQL is parsed before any database is asked: what was written wrongly shows first. from: whose SQL; its stores are those of s. */
+static int make_applies(xo_fleet *f, const xo_plan_sub *s, const xo_plan_sub *from, const xo_usage *u, applies **out)
+{
+    applies *a = *out = xo_calloc(1, sizeof(*a));
+    if (!a || !(a->list = xo_calloc(s->nstores, sizeof(*a->list)))) {
         return xo_out_failed(NULL);
     }
     int rc = XO_GO_ON;
-    for (; j->napplies < s->nstores && rc == XO_GO_ON; j->napplies++) {
-        rc = xo_apply_make(&j->applies[j->napplies], u, f->plan->stores[s->stores[j->napplies]].uri, s->sql, s->exec, s->exec_timeout);
+    for (; a->n < s->nstores && rc == XO_GO_ON; a->n++) {
+        rc = xo_apply_make(&a->list[a->n], u, f->plan->stores[s->stores[a->n]].uri, from->sql, from->exec, from->exec_timeout);
     }
     return rc;
 }
@@ -191,9 +198,9 @@ static int make_applies(xo_fleet *f, job *j, const xo_usage *u)
 static int open_stores(xo_fleet *f, job *j, const xonce_config *cfg, int no_dedup)
 {
     int rc = XO_GO_ON;
-    for (size_t i = 0; i < j->napplies && rc == XO_GO_ON; i++) {
+    for (size_t i = 0; i < j->now->n && rc == XO_GO_ON; i++) {
         rc = open_store(f, j->sub, j->sub->stores[i], cfg, no_dedup, &j->stores[i]);
-        rc = rc == XO_GO_ON ? xo_apply_try(&j->applies[i], j->stores[i]) : rc;
+        rc = rc == XO_GO_ON ? xo_apply_try(&j->now->list[i], j->stores[i]) : rc;
     }
     return rc;
 }
@@ -223,10 +230,9 @@ static int open_source(member *m, const xonce_config *cfg)
 static xonce_status subscribe(member *m, job *j)
 {
     const xo_plan_sub *s = j->sub;
-    int routed = s->route != NULL;
-    xonce_status st = (s->ordered ? xonce_on_ordered : xonce_on)(m->consumer, s->topic, s->tags, routed ? run_routed : j->applies[0].fn, routed ? j : j->applies[0].arg);
+    xonce_status st = (s->ordered ? xonce_on_ordered : xonce_on)(m->consumer, s->topic, s->tags, run_job, j);
     if (st == XONCE_OK) {
-        st = xonce_on_stores(m->consumer, s->topic, j->stores, j->napplies, routed ? xo_plan_route : NULL, (void *)(uintptr_t)s);
+        st = xonce_on_stores(m->consumer, s->topic, j->stores, j->now->n, s->route ? xo_plan_route : NULL, (void *)(uintptr_t)s);
     }
     if (st == XONCE_OK && s->claim >= 0) {
         st = xonce_on_claim(m->consumer, s->topic, (xonce_claim_mode)s->claim);
@@ -273,8 +279,10 @@ int xo_fleet_open(xo_fleet **out, const xo_plan *plan, const xo_usage *u, const 
     f->plan = plan;
     int rc = make_room(f) ? XO_GO_ON : xo_out_failed(NULL);
     for (size_t i = 0; i < f->njobs && rc == XO_GO_ON; i++) {
-        f->jobs[i].sub = &plan->subs[i];
-        rc = make_applies(f, &f->jobs[i], u);
+        job *j = &f->jobs[i];
+        j->sub = &plan->subs[i];
+        j->stores = xo_calloc(j->sub->nstores, sizeof(*j->stores));
+        rc = j->stores ? make_applies(f, j->sub, j->sub, u, &j->now) : xo_out_failed(NULL);
     }
     for (size_t i = 0; i < f->njobs && rc == XO_GO_ON; i++) {
         rc = open_source(member_of(f, &plan->subs[i]), cfg);
@@ -284,6 +292,9 @@ int xo_fleet_open(xo_fleet **out, const xo_plan *plan, const xo_usage *u, const 
     }
     for (size_t i = 0; i < f->njobs && rc == XO_GO_ON; i++) {
         rc = open_consumer(f, &f->jobs[i], cfg, no_dedup);
+    }
+    if (rc == XO_GO_ON) {
+        xo_fleet_batches(f, plan, cfg);
     }
     return rc;
 }
@@ -299,6 +310,83 @@ int xo_fleet_start(xo_fleet *f)
     return XO_GO_ON;
 }
 
+/* A crash runs a whole batch of programs again, so those run one at a time unless asked otherwise. */
+void xo_fleet_batches(xo_fleet *f, const xo_plan *plan, const xonce_config *cfg)
+{
+    for (size_t i = 0; i < f->njobs && i < plan->nsubs; i++) {
+        const xo_plan_sub *s = &plan->subs[i];
+        size_t most = s->batch ? (size_t)s->batch : s->exec && !xo_config_is_set(cfg, "batch.max") ? 1 : 0;
+        xo_consumer_batch_most(member_of(f, f->jobs[i].sub)->consumer, f->jobs[i].sub->topic, most);
+    }
+}
+
+/* ---- new SQL ---- */
+
+void xo_fleet_drop(xo_fleet_change *c)
+{
+    for (size_t i = 0; c && i < c->n; i++) {
+        free_applies(c->made[i]);
+    }
+    if (c) {
+        free(c->jobs);
+        free(c->made);
+        free(c->subs);
+        free(c);
+    }
+}
+
+static int prepare_job(xo_fleet *f, job *j, xo_plan_sub *is, const xo_usage *u, xo_fleet_change *c)
+{
+    applies *made = NULL;
+    int rc = make_applies(f, j->sub, is, u, &made);
+    c->jobs[c->n] = j;
+    c->subs[c->n] = is;
+    c->made[c->n++] = made;
+    for (size_t i = 0; rc == XO_GO_ON && i < made->n; i++) {
+        rc = xo_apply_try(&made->list[i], j->stores[i]);
+    }
+    return rc;
+}
+
+int xo_fleet_prepare(xo_fleet *f, xo_plan *next, const xo_usage *u, xo_fleet_change **out)
+{
+    char keys[200];
+    xo_fleet_change *c = *out = xo_calloc(1, sizeof(*c));
+    if (!c || !(c->jobs = xo_calloc(f->njobs, sizeof(*c->jobs))) || !(c->made = xo_calloc(f->njobs, sizeof(*c->made))) || !(c->subs = xo_calloc(f->njobs, sizeof(*c->subs)))) {
+        xo_fleet_drop(c);
+        *out = NULL;
+        return xo_out_failed(NULL);
+    }
+    int rc = XO_GO_ON;
+    for (size_t i = 0; i < f->njobs && rc == XO_GO_ON; i++) {
+        job *j = &f->jobs[i];
+        xo_plan_sub *is = xo_plan_find_sub(next, j->sub->name);
+        if (is && xo_plan_sub_change(j->sub, is, keys, sizeof(keys)) == XO_PLAN_LIVE && strstr(keys, "sql")) {
+            rc = prepare_job(f, j, is, u, c);
+        }
+    }
+    if (rc != XO_GO_ON) {
+        xo_fleet_drop(c);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void xo_fleet_take(xo_plan *plan, xo_fleet_change *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        xo_plan_sub *was = xo_plan_find_sub(plan, c->subs[i]->name);
+        c->made[i]->older = c->jobs[i]->now;
+        __atomic_store_n(&c->jobs[i]->now, c->made[i], __ATOMIC_RELEASE);
+        char *sql = was->sql;
+        was->sql = c->subs[i]->sql;
+        c->subs[i]->sql = sql;
+        xo_log(XO_INFO, "consume", "%s%.100s%s: sql has changed", was->name ? "[subscription " : "", was->name ? was->name : "", was->name ? "]" : "");
+    }
+    c->n = 0;
+    xo_fleet_drop(c);
+}
+
 size_t xo_fleet_count(const xo_fleet *f)
 {
     return f->nmembers;
@@ -307,6 +395,12 @@ size_t xo_fleet_count(const xo_fleet *f)
 xonce_consumer *xo_fleet_at(const xo_fleet *f, size_t i)
 {
     return f->members[i].consumer;
+}
+
+void xo_fleet_ends(const xo_fleet *f, size_t i, const char **from, const char **group)
+{
+    *from = f->members[i].from;
+    *group = f->members[i].group;
 }
 
 void xo_fleet_ask_stop(const xo_fleet *f)
@@ -473,10 +567,7 @@ void xo_fleet_free(xo_fleet *f)
         xonce_store_close(f->stores[i - 1].store);
     }
     for (size_t i = 0; i < f->njobs; i++) {
-        for (size_t k = 0; k < f->jobs[i].napplies; k++) {
-            xo_apply_free(&f->jobs[i].applies[k]);
-        }
-        free(f->jobs[i].applies);
+        free_applies(f->jobs[i].now);
         free(f->jobs[i].stores);
     }
     free(f->jobs);

@@ -1,6 +1,7 @@
 /* Sections of a configuration file become subscriptions and databases. */
 #include "cli/plan.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/output.h"
@@ -20,6 +21,7 @@ typedef struct {
 static const text_key sub_keys[] = {SUB("from", from), SUB("group", group), SUB("topic", topic), SUB("tags", tags), SUB("store", store), SUB("sql", sql), SUB("exec", exec), SUB("id", id), SUB("route", route)};
 static const text_key store_keys[] = {{"uri", offsetof(xo_plan_store, uri)}, {"tenants", offsetof(xo_plan_store, tenants)}};
 static const text_key consume_keys[] = {{"from", offsetof(xo_plan, from)}, {"group", offsetof(xo_plan, group)}, {"store", offsetof(xo_plan, store)}};
+enum { BATCH_MOST = 1024 };
 enum { SUB_KEYS = sizeof(sub_keys) / sizeof(sub_keys[0]), STORE_KEYS = sizeof(store_keys) / sizeof(store_keys[0]), CONSUME_KEYS = sizeof(consume_keys) / sizeof(consume_keys[0]) };
 
 /* 1 when it is one of them; *st says whether it could be set. */
@@ -62,7 +64,7 @@ static xonce_status unknown(const char *kind, const char *key, const text_key *k
 
 static xonce_status set_sub(xo_plan_sub *s, const char *key, const char *value)
 {
-    static const char *const more[] = {"ordered", "claim", "exec-timeout"};
+    static const char *const more[] = {"ordered", "claim", "exec-timeout", "batch"};
     xonce_status st = XONCE_OK;
     if (set_text(s, sub_keys, SUB_KEYS, key, value, &st)) {
         return st;
@@ -78,6 +80,11 @@ static xonce_status set_sub(xo_plan_sub *s, const char *key, const char *value)
     if (strcmp(key, "exec-timeout") == 0) {
         st = xo_parse_duration(value, "ms", &s->exec_timeout);
         return st == XONCE_OK && (s->exec_timeout < 1 || s->exec_timeout > XO_EXEC_TIMEOUT_MAX_MS) ? xo_fail(XONCE_E_INVALID, "exec-timeout: %.40s is out of range; it may be 1ms to 179m", value) : st;
+    }
+    if (strcmp(key, "batch") == 0) {
+        char *end;
+        s->batch = *value >= '0' && *value <= '9' ? strtol(value, &end, 10) : 0;
+        return s->batch >= 1 && s->batch <= BATCH_MOST && !*end ? XONCE_OK : xo_fail(XONCE_E_INVALID, "batch: \"%.40s\" is not a whole number of 1 to %d", value, BATCH_MOST);
     }
     return unknown("subscription", key, sub_keys, SUB_KEYS, more, sizeof(more) / sizeof(more[0]));
 }
@@ -148,7 +155,6 @@ xonce_status xo_plan_line(const char *kind, const char *name, const char *key, c
 {
     xo_plan *p = arg;
     xonce_status st = XONCE_OK;
-    xo_buf_printf(&p->said, "%s\n%s\n%s\n%s\n", kind, name, key ? key : "", value ? value : "");
     if (!key) {
         return begin(p, kind, name);
     }
@@ -342,7 +348,7 @@ static int check_twice(const xo_plan *p, const xo_usage *u)
 
 int xo_plan_finish(xo_plan *p, const xo_usage *u, const xo_plan_words *w)
 {
-    int rc = p->said.failed ? xo_args_wrong(u, "out of memory") : from_words(p, u, w);
+    int rc = from_words(p, u, w);
     for (size_t i = 0; i < p->nstores && rc == XO_GO_ON; i++) {
         if (!p->stores[i].uri) {
             rc = xo_args_wrong(u, "[store %.100s]: uri is missing", p->stores[i].name);
@@ -353,6 +359,104 @@ int xo_plan_finish(xo_plan *p, const xo_usage *u, const xo_plan_words *w)
         rc = rc == XO_GO_ON ? place_sub(p, u, &p->subs[i]) : rc;
     }
     return rc == XO_GO_ON ? check_twice(p, u) : rc;
+}
+
+/* ---- read again ---- */
+
+static int same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static void add_key(char *keys, size_t size, const char *key)
+{
+    size_t n = strlen(keys);
+    (void)snprintf(keys + n, size - n, "%s%s", n ? ", " : "", key);
+}
+
+xo_plan_change xo_plan_sub_change(const xo_plan_sub *was, const xo_plan_sub *is, char *keys, size_t size)
+{
+    char live[40] = "";
+    keys[0] = 0;
+    for (size_t i = 0; i < SUB_KEYS; i++) {
+        const char *a = *(char *const *)(const void *)((const char *)was + sub_keys[i].at), *b = *(char *const *)(const void *)((const char *)is + sub_keys[i].at);
+        int is_sql = strcmp(sub_keys[i].key, "sql") == 0 && a && b;
+        if (!same_text(a, b)) {
+            add_key(is_sql ? live : keys, is_sql ? sizeof(live) : size, sub_keys[i].key);
+        }
+    }
+    if (was->batch != is->batch) {
+        add_key(live, sizeof(live), "batch");
+    }
+    const struct {
+        const char *key;
+        int differs;
+    } others[] = {{"ordered", was->ordered != is->ordered}, {"claim", was->claim != is->claim}, {"exec-timeout", was->exec_timeout != is->exec_timeout}};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (others[i].differs) {
+            add_key(keys, size, others[i].key);
+        }
+    }
+    if (keys[0]) {
+        return XO_PLAN_RESTART;
+    }
+    (void)snprintf(keys, size, "%s", live);
+    return live[0] ? XO_PLAN_LIVE : XO_PLAN_SAME;
+}
+
+xo_plan_sub *xo_plan_find_sub(const xo_plan *p, const char *name)
+{
+    for (size_t i = 0; i < p->nsubs; i++) {
+        if (same_text(p->subs[i].name, name)) {
+            return &p->subs[i];
+        }
+    }
+    return NULL;
+}
+
+static int same_store(const xo_plan_store *a, const xo_plan_store *b)
+{
+    int same = same_text(a->uri, b->uri) && same_text(a->tenants, b->tenants);
+    for (size_t i = 0; i < xo_config_count && same; i++) {
+        const char *key = xo_config_keys[i].key;
+        same = xo_config_is_set(a->cfg, key) == xo_config_is_set(b->cfg, key) && same_text(xo_config_text(a->cfg, key), xo_config_text(b->cfg, key));
+    }
+    return same;
+}
+
+static void tell(const char *kind, const char *name, const char *what)
+{
+    xo_log(XO_WARN, "consume", "[%s %.100s] %s", kind, name, what);
+}
+
+void xo_plan_tell_left(const xo_plan *was, const xo_plan *is)
+{
+    char keys[200], what[260];
+    for (size_t i = 0; i < is->nstores; i++) {
+        const xo_plan_store *s = &is->stores[i], *old = s->name ? find_store((xo_plan *)(uintptr_t)was, s->name) : NULL;
+        if (s->name && (!old || !same_store(old, s))) {
+            tell("store", s->name, old ? "has changed: that holds after a restart" : "is new: it is there after a restart");
+        }
+    }
+    for (size_t i = 0; i < was->nstores; i++) {
+        if (was->stores[i].name && !find_store((xo_plan *)(uintptr_t)is, was->stores[i].name)) {
+            tell("store", was->stores[i].name, "is gone: it is used until a restart");
+        }
+    }
+    for (size_t i = 0; i < is->nsubs; i++) {
+        const xo_plan_sub *s = &is->subs[i], *old = xo_plan_find_sub(was, s->name);
+        if (!old) {
+            tell("subscription", s->name ? s->name : "", "is new: it begins with a restart");
+        } else if (xo_plan_sub_change(old, s, keys, sizeof(keys)) == XO_PLAN_RESTART) {
+            (void)snprintf(what, sizeof(what), "%s: changed, but all of it stays as it was until a restart", keys);
+            tell("subscription", s->name ? s->name : "", what);
+        }
+    }
+    for (size_t i = 0; i < was->nsubs; i++) {
+        if (!xo_plan_find_sub(is, was->subs[i].name)) {
+            tell("subscription", was->subs[i].name ? was->subs[i].name : "", "is gone: it goes on until a restart");
+        }
+    }
 }
 
 void xo_plan_free(xo_plan *p)
@@ -381,8 +485,6 @@ void xo_plan_free(xo_plan *p)
     free(p->from);
     free(p->group);
     xo_wipe_free(p->store);
-    xo_wipe(p->said.p, p->said.len);
-    xo_buf_free(&p->said);
     *p = (xo_plan){0};
 }
 

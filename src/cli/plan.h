@@ -20,6 +20,7 @@ typedef struct {
     char *name;
     char *from, *group, *topic, *tags, *store, *sql, *exec, *id, *route;
     int64_t exec_timeout;
+    int64_t batch;      /* most messages in a transaction; 0: not said */
     int ordered, claim; /* claim: -1 not said, else a xonce_claim_mode */
     /* found out by xo_plan_finish */
     xo_msg_field id_field, route_field;
@@ -35,7 +36,6 @@ typedef struct {
     size_t nsubs, cap_subs;
     xo_plan_store *stores;
     size_t nstores, cap_stores;
-    xo_buf said;                /* all lines of sections, to find out whether they have changed */
 } xo_plan;
 
 /* A xo_section_fn; arg is the plan. */
@@ -49,6 +49,14 @@ typedef struct {
 /* XO_GO_ON with a plan that can be carried out, or the exit code after telling what is missing. */
 int xo_plan_finish(xo_plan *p, const xo_usage *u, const xo_plan_words *w);
 void xo_plan_free(xo_plan *p);
+
+/* Sections that were read again. What can change at work is the SQL and the batches of a subscription of which nothing else has changed. */
+typedef enum { XO_PLAN_SAME, XO_PLAN_LIVE, XO_PLAN_RESTART } xo_plan_change;
+/* keys: the lines that differ, "sql, route"; those that need a restart when there are such. */
+xo_plan_change xo_plan_sub_change(const xo_plan_sub *was, const xo_plan_sub *is, char *keys, size_t size);
+xo_plan_sub *xo_plan_find_sub(const xo_plan *p, const char *name);     /* NULL: there is none of this name */
+/* A warning for each section that is new, gone or changed beyond that. */
+void xo_plan_tell_left(const xo_plan *was, const xo_plan *is);
 
 /* Which of the subscription's stores a message goes to: a xonce_route_fn whose arg is the xo_plan_sub. */
 size_t xo_plan_route(const xonce_message *m, void *sub);

@@ -106,6 +106,11 @@ void xo_acknowledge(xonce_consumer *c, xo_list *l)
     }
 }
 
+size_t xo_batch_max(const xonce_consumer *c, const xo_sub *s)
+{
+    return s->batch_most && s->batch_most < c->batch_max ? s->batch_most : c->batch_max;
+}
+
 enum { GAP_US = 20000, WRITER_GAP_US = 50000, GAP_DOUBLES = 5 };
 static const int64_t NEVER_US = INT64_MAX;
 
@@ -117,7 +122,7 @@ static int64_t in_ms(int64_t us)
 /* With a linger: has the batch filled, or waited long enough? If not, *look_us says when it will have at the latest. */
 static int linger_is_over(const xonce_consumer *c, const xo_sub *s, int64_t now_us, int64_t *look_us)
 {
-    if (s->waiting.n >= c->batch_max || c->full) {
+    if (s->waiting.n >= s->size.max || c->full) {
         return 1;
     }
     int64_t left = c->linger - (xo_boot_ms() - s->waiting.head->polled_boot);
@@ -146,18 +151,25 @@ static int64_t gap_us(const xonce_consumer *c, const xo_sub *s, size_t all, size
     return (int64_t)(c->crew.most == 1 ? WRITER_GAP_US : GAP_US) << (more < GAP_DOUBLES ? more : GAP_DOUBLES);
 }
 
+/* A database that does not answer gets no more than three quarters of the workers: the others are for those that do. */
+static int is_for_others(const xonce_consumer *c, const xo_sub *s, size_t stuck)
+{
+    size_t part = c->workers_max - c->workers_max / 4;
+    return stuck >= (part > 1 && part == c->workers_max ? part - 1 : part) && xo_place_hangs(c, &c->places[s->place], XO_STUCK_MS);
+}
+
 /* May a worker, which is at the batch of p or (NULL) at none, begin one now? Nobody else at work: at once. A few messages: two at a time, others only when these have waited about as long as it takes a
    worker to be free. Full batches: as many at once as that makes faster. If no worker has begun one for a while, those that there are take long: another may. If not, *look_us says when to ask again. */
-static int may_begin(const xonce_consumer *c, const xo_sub *s, const xo_pace *p, int64_t now_us, int64_t *look_us)
+static int may_begin(const xonce_consumer *c, const xo_sub *s, const xo_pace *p, size_t stuck, int64_t now_us, int64_t *look_us)
 {
-    size_t own = p && p->sub, all = c->running - own, here = s->running - (own && p->sub == s), n = ready(s);
+    size_t own = p && p->sub, others = c->running - own, all = others > stuck ? others - stuck : 0, here = s->running - (own && p->sub == s), n = ready(s);
     if (!n) {
         return s->in_lanes && s->suspended.head; /* some may be due */
     }
     if (c->places[s->place].down) {
         return 1;
     }
-    if (all >= c->workers_max) {
+    if (others >= c->workers_max || (stuck && is_for_others(c, s, stuck))) {
         return 0; /* one that ends looks again */
     }
     if (c->linger && !s->in_lanes && !linger_is_over(c, s, now_us, look_us)) {
@@ -212,6 +224,9 @@ static void end_pace(xonce_consumer *c, xo_pace *p, int64_t now_us)
     }
     p->sub->running--;
     c->running--;
+    c->places[p->sub->place].running--;
+    c->places[p->sub->place].in_work -= p->n;
+    c->places[p->sub->place].moved = now_us / 1000;
     p->sub = NULL;
 }
 
@@ -222,6 +237,9 @@ static void begin_pace(xonce_consumer *c, xo_pace *p, xo_sub *s, size_t n, int64
     s->running++;
     s->taken_us = now_us;
     c->running++;
+    xo_place *place = &c->places[s->place];
+    place->moved = place->running++ ? place->moved : now_us / 1000;
+    place->in_work += n;
     xo_crew_took(&c->crew, c->running, ready(s) > 0, now_us);
 }
 
@@ -269,14 +287,25 @@ size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_
         c->watch_at = w->pace.watches ? INT64_MAX : c->watch_at;
         w->pace.watches = 0;
     }
+    size_t stuck = xo_stuck(c);
     for (size_t i = 0; i < c->nsubs; i++) {
         xo_sub *s = &c->subs[(c->next_sub + i) % c->nsubs];
-        if ((w->only && w->only != s->place + 1) || xo_place_rests(&c->places[s->place], &resume) || !may_begin(c, s, &w->pace, now_us, &look_us)) {
+        if ((w->only && w->only != s->place + 1) || xo_place_rests(&c->places[s->place], &resume) || !may_begin(c, s, &w->pace, stuck, now_us, &look_us)) {
             continue;
         }
         size_t most = most_now(s, now);
         most = most < w->room ? most : w->room;
-        size_t n = s->in_lanes ? xo_lane_take(c, s, w, most, dropped, &resume) : take_batch(c, s, w, most, now, dropped);
+        size_t left = xo_work_left(c, &w->pace, &c->places[s->place]);
+        most = most < left ? most : left;
+        if (!most) {
+            continue;
+        }
+        xo_list late = {0};
+        size_t n = s->in_lanes ? xo_lane_take(c, s, w, most, &late, &resume) : take_batch(c, s, w, most, now, &late);
+        if (late.n) {
+            xo_place_lost(&c->places[s->place], &late);
+            xo_list_append(dropped, &late);
+        }
         if (n) {
             c->next_sub = (c->next_sub + i + 1) % c->nsubs;
             fill(w, s, n, now);
@@ -295,9 +324,10 @@ size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_
 void xo_call_worker(xonce_consumer *c)
 {
     int64_t now_us = xo_mono_us(), look_us = NEVER_US;
+    size_t stuck = xo_stuck(c);
     int call = c->down || c->stopping;
     for (size_t i = 0; i < c->nsubs && !call; i++) {
-        call = may_begin(c, &c->subs[i], NULL, now_us, &look_us);
+        call = may_begin(c, &c->subs[i], NULL, stuck, now_us, &look_us);
     }
     int64_t watched = c->watch_at > now_us / 1000 ? c->watch_at : INT64_MAX;
     if (call || in_ms(look_us) < watched) {

@@ -340,7 +340,7 @@ static xonce_status prepare_sub(xonce_consumer *c, xo_sub *s)
         return xo_fail(XONCE_E_INVALID, "topic %.100s: an id made of the content (xonce_store_identify, --id) and claim=offset exclude each other: by its offset a message is known by its place alone", s->topic);
     }
     s->in_lanes = s->kind == XO_ORDERED || by_offset;
-    xo_size_init(&s->size, c->batch_max, c->linger > 0);
+    xo_size_init(&s->size, xo_batch_max(c, s), c->linger > 0);
     if (s->in_lanes && !s->table && !(s->table = xo_calloc(XO_LANE_BUCKETS, sizeof(xo_lane *)))) {
         return xo_nomem();
     }
@@ -372,6 +372,7 @@ static xonce_status prepare(xonce_consumer *c)
     if (st == XONCE_OK && ops->positions && !c->no_dedup) {
         ops->positions(c->source, xo_place_positions(), c);
     }
+    c->source->several = c->nplaces > 1;
     return st == XONCE_OK ? ops->start(c->source) : st;
 }
 

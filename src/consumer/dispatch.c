@@ -5,7 +5,7 @@
 #include "consumer/parts.h"
 #include <stdio.h>
 
-enum { POLL_MS = 1000, POLL_MAX = 256, BIGGEST_BODY = 4 << 20 };
+enum { POLL_MS = 1000, POLL_MAX = 256, BIGGEST_BODY = 4 << 20, LOOK_MS = 500 };
 
 /* How many messages there is room for; 0 = none now. Bodies of up to 4 MiB never overshoot buffer.size. Lock held. */
 static size_t room(const xonce_consumer *c)
@@ -37,8 +37,14 @@ static size_t wait_for_room(xonce_consumer *c, int64_t *idle_since)
             c->full = 1;
             xo_call_worker(c); /* who waits for a batch to fill would wait in vain */
         }
-        xo_cond_wait_ms(&c->room, &c->lock, down && !c->in_flight ? retry_at : INT64_MAX);
+        int64_t look = c->nplaces > 1 ? xo_mono_ms() + LOOK_MS : INT64_MAX, until = down && !c->in_flight ? retry_at : INT64_MAX;
+        xo_cond_wait_ms(&c->room, &c->lock, look < until ? look : until);
         *idle_since = xo_mono_ms();
+        if (look < INT64_MAX) {
+            pthread_mutex_unlock(&c->lock);
+            xo_crowd_look(c);
+            pthread_mutex_lock(&c->lock);
+        }
     }
     if (c->stopping) {
         n = 0;
@@ -51,7 +57,7 @@ static size_t wait_for_room(xonce_consumer *c, int64_t *idle_since)
 /* 0: cannot go on. */
 static int sort_in(xonce_consumer *c, xonce_message *list)
 {
-    xo_list all = {.head = list}, back = {0};
+    xo_list all = {.head = list}, back = {0}, off = {0};
     size_t bytes = xo_list_bytes(&all);
     int broken = 0;
     for (const xonce_message *m = list; m; m = m->next) {
@@ -67,15 +73,21 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
     c->last_message = xo_mono_ms();
     for (xonce_message *m = list, *next; m; m = next) {
         next = m->next;
-        m->failed = m->rejected = 0; /* what an earlier delivery left in it */
+        m->failed = m->rejected = m->duplicate = m->put_off = 0; /* what an earlier delivery left in it */
         xo_sub *s = xo_sub_of(c, m);
         if (!s || c->stopping || broken) {
             xo_list_push(&back, m);
-        } else if (!s->in_lanes) {
-            xo_enqueue(c, s, m);
-        } else if (xo_lane_add(c, s, m) != 0) {
+        } else if (xo_crowds(c, s, m)) {
+            xo_count_put_off(c, &c->places[s->place], m);
+            xo_list_push(&off, m);
+        } else if (s->in_lanes && xo_lane_add(c, s, m) != 0) {
             broken = 1; /* going on would let later messages of the lane pass this one */
             xo_list_push(&back, m);
+        } else {
+            xo_place_has(c, s, m);
+            if (!s->in_lanes) {
+                xo_enqueue(c, s, m);
+            }
         }
     }
     xo_call_worker(c);
@@ -90,6 +102,7 @@ static int sort_in(xonce_consumer *c, xonce_message *list)
         xo_log(XO_ERROR, "consumer", "gave back %zu messages of topics that nobody subscribed to, among them %s", back.n, back.head->topic);
     }
     xo_give_back(c, &back, stopping || broken ? 0 : XO_PAUSE_MAX);
+    xo_give_back(c, &off, XO_PAUSE_MAX);
     return !broken;
 }
 
@@ -123,13 +136,15 @@ static int source_failed(xonce_consumer *c, int64_t *pause)
     return 1;
 }
 
-/* So many polls the source's other side has answered, with messages or without. That ours brought nothing says little: the long polls behind it may wait in vain. */
-static uint64_t answers(const xonce_consumer *c)
+/* So many polls the source's other side has answered, with messages or without. That ours brought nothing says little: the long polls behind it may wait in vain. *reached: so often it
+   has shown that it is there, with these or otherwise. */
+static uint64_t answers(const xonce_consumer *c, uint64_t *reached)
 {
     xo_source_counts n = {0};
     if (c->source->counts) {
         c->source->counts(c->source, &n);
     }
+    *reached = n.answers + n.heard;
     return n.answers;
 }
 
@@ -158,9 +173,9 @@ static void source_answered(xonce_consumer *c, int64_t *pause)
 static int is_idle(xonce_consumer *c, int64_t *since)
 {
     pthread_mutex_lock(&c->lock);
-    int quiet = c->in_flight == 0 && !c->down && !c->source_down;
-    pthread_mutex_unlock(&c->lock);
     int64_t now = xo_mono_ms();
+    int quiet = c->in_flight == 0 && !c->down && !c->source_down && now >= c->put_off_until;
+    pthread_mutex_unlock(&c->lock);
     if (!quiet) {
         *since = now;
     }
@@ -176,9 +191,9 @@ typedef struct {
 /* After a failed poll. 0: the source will never answer. */
 static int poll_failed(xonce_consumer *c, answered_at *at, int64_t *pause, int64_t *idle_since)
 {
-    uint64_t n = answers(c);
-    int in_part = xonce_error_last()->again && n > at->failure;
-    at->failure = n;
+    uint64_t reached, n = answers(c, &reached);
+    int in_part = xonce_error_last()->again && reached > at->failure;
+    at->failure = reached;
     if (in_part) {
         failed_in_part(&at->told);
         source_answered(c, pause);
@@ -201,10 +216,12 @@ void *xo_dispatcher_main(void *consumer)
 {
     xonce_consumer *c = consumer;
     int64_t pause = 0, idle_since = xo_mono_ms();
-    answered_at at = {.quiet = answers(c), .failure = answers(c)};
+    answered_at at = {.told = 0};
+    at.quiet = answers(c, &at.failure);
     for (size_t n; (n = wait_for_room(c, &idle_since));) {
         int64_t timeout = c->idle && c->idle < POLL_MS ? c->idle : POLL_MS;
         xonce_message *list = NULL;
+        xo_crowd_look(c);
         note_poll(c, xo_mono_ms());
         xonce_status st = c->source->ops->poll(c->source, n, timeout, &list);
         note_poll(c, 0);
@@ -214,8 +231,8 @@ void *xo_dispatcher_main(void *consumer)
             }
             continue;
         }
-        uint64_t now = answers(c);
-        if (list || !c->source->counts || now > at.failure) {
+        uint64_t reached, now = answers(c, &reached);
+        if (list || !c->source->counts || reached > at.failure) {
             source_answered(c, &pause);
         }
         if (list) {

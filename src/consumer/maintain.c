@@ -108,7 +108,7 @@ static void heartbeat(keeper *k, int64_t now)
     /* the source first: what it hands over after saying so is younger than the watermark */
     int caught_up = c->source->ops->caught_up(c->source);
     pthread_mutex_lock(&c->lock);
-    caught_up = caught_up && c->in_flight == 0 && !c->source_down;
+    caught_up = caught_up && c->in_flight == 0 && !c->source_down && xo_mono_ms() >= c->put_off_until;
     pthread_mutex_unlock(&c->lock);
     if (caught_up || now >= k->alive) {
         k->alive = now + ALIVE_MS;

@@ -205,6 +205,7 @@ static void view_numbers(const xonce_consumer *c, xo_view_of *v)
     v->no_dedup = c->no_dedup;
     v->group = c->store->group;
     v->source_kind = c->source->kind;
+    v->source_uri = c->source->uri;
     v->polled = c->polled;
     v->seen = (xo_outcomes){c->fresh, c->duplicate, c->rejected, c->retried};
     v->replayed = c->replayed;
@@ -221,7 +222,7 @@ static void view_numbers(const xonce_consumer *c, xo_view_of *v)
     v->metrics.times[XO_TIME_SETTLE] = settle;
     v->healthy = xo_is_healthy(c, &v->source);
     v->source_ok = !c->source_down;
-    v->source_started = c->polled > 0 || v->source.answers > 0 || !c->source->counts;
+    v->source_started = c->polled > 0 || v->source.answers + v->source.heard > 0 || !c->source->counts;
 }
 
 xonce_status xo_consumer_view(xonce_consumer *c, xo_view_of *out)

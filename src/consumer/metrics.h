@@ -52,7 +52,7 @@ typedef struct {
     int healthy, live, no_dedup;
     char reasons[XO_REASONS_MAX][XO_REASON_SIZE]; /* all that is wrong; those that make it not live come first */
     size_t nreasons, ndeadly;
-    const char *group, *source_kind;
+    const char *group, *source_kind, *source_uri; /* source_uri: NULL when it has none */
     int source_ok;               /* it answers polls, as far as is known */
     int source_started;          /* it has answered one */
     xo_source_counts source;

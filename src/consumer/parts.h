@@ -62,6 +62,7 @@ typedef struct {
     xonce_route_fn route;        /* of a topic that goes to several: each has a subscription of its own, one behind the other; in the first of them */
     void *route_arg;
     size_t nroutes;              /* so many; 0 in all but the first */
+    int held_up;                 /* the source asks for no more of the topic; in the first of them */
     xonce_claim_mode claim;
     int claim_set;               /* by xonce_on_claim; else the config says it */
     int in_lanes;                /* ordered, or claimed by offset */
@@ -69,6 +70,7 @@ typedef struct {
     xo_lane **table;             /* with: XO_LANE_BUCKETS chains */
     xo_lanes ready, suspended;
     int64_t next_resume;         /* no suspended lane is due before */
+    size_t batch_most;           /* fewer than batch.max; 0: that */
     xo_size size;
     size_t running;              /* workers in a transaction of it */
     int64_t taken_us;            /* when a batch of it was taken last */
@@ -83,6 +85,12 @@ typedef struct {
     int64_t retry_at, pause;
     int put_off_streak;          /* runs in a row of which it took nothing */
     char error[512];             /* why it is down */
+    int64_t down_since;          /* monotonic */
+    size_t running, in_work;     /* workers in a transaction there, and their messages */
+    int64_t moved;               /* monotonic: when the last of them ended, or the first began */
+    size_t held, held_bytes;     /* of its messages, here */
+    int full, told;              /* it is down and has its part of the room; that was logged */
+    size_t put_off;              /* messages given back for that, since they were last asked for again */
     xo_prune_seen prune_seen;
 } xo_place;
 
@@ -167,6 +175,7 @@ struct xonce_consumer {
     int64_t watch_at;            /* monotonic ms: some worker wakes then; INT64_MAX: none */
     int full;                    /* the dispatcher waits for room: nobody should wait for a batch to fill */
     size_t down;                 /* so many of the places are */
+    int64_t put_off_until;       /* monotonic: by then what was put off last may have come again */
     int source_down;
     int64_t last_message, tx_lost_at, warned_at; /* monotonic, 0 = never */
     uint64_t polled, fresh, duplicate, rejected, retried, replayed, pruned;
@@ -208,9 +217,21 @@ size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_
 /* Wakes a worker if there is something for it to do, or to watch. */
 void xo_call_worker(xonce_consumer *c);
 void xo_empty_queues(xonce_consumer *c, xo_list *out);
+size_t xo_batch_max(const xonce_consumer *c, const xo_sub *s);
 /* batch.c: without the lock. Both empty the list and end its being counted as in flight. */
 void xo_give_back(xonce_consumer *c, xo_list *l, int64_t delay_ms);
 void xo_acknowledge(xonce_consumer *c, xo_list *l);
+
+/* crowd.c: databases that are down, or answer nothing, beside others that do. Lock held, but for the last one. */
+enum { XO_STUCK_MS = 1000 };
+int xo_place_hangs(const xonce_consumer *c, const xo_place *p, int64_t ms);      /* workers are at it, and none has ended for so long */
+size_t xo_work_left(const xonce_consumer *c, const xo_pace *own, const xo_place *p); /* so many of its messages may be begun now by the worker of this pace, whose own do not count */
+size_t xo_stuck(const xonce_consumer *c);                                        /* workers that such databases, or down ones, have now */
+int xo_crowds(const xonce_consumer *c, const xo_sub *s, const xonce_message *m); /* is m, which has just come, to be given back? */
+void xo_count_put_off(xonce_consumer *c, xo_place *p, xonce_message *m);         /* it is */
+void xo_place_has(xonce_consumer *c, const xo_sub *s, const xonce_message *m);   /* it is not: one more of its database's is here */
+void xo_place_lost(xo_place *p, const xo_list *l);                               /* these leave */
+void xo_crowd_look(xonce_consumer *c);                                           /* the dispatcher's, again and again */
 
 /* lane.c. Lock held. */
 int xo_lane_add(xonce_consumer *c, xo_sub *s, xonce_message *m); /* -1: no memory */

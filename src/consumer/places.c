@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "consumer/parts.h"
 #include "store/settled.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,10 +178,15 @@ xonce_status xonce_on_stores(xonce_consumer *c, const char *topic, xonce_store *
 /* ---- positions ---- */
 
 /* Where the positions of a topic are kept. Of a retry topic and others that nobody subscribed to: the first of all. */
-static xonce_store *home_of(const xonce_consumer *c, const char *topic)
+static size_t home_place(const xonce_consumer *c, const char *topic)
 {
     const xo_sub *s = xo_find_sub((xonce_consumer *)(uintptr_t)c, topic);
-    return s ? c->places[s->place].store : c->store;
+    return s ? s->place : 0;
+}
+
+static xonce_store *home_of(const xonce_consumer *c, const char *topic)
+{
+    return c->places[home_place(c, topic)].store;
 }
 
 static int goes_to(const xonce_consumer *c, const char *topic, size_t place)
@@ -207,6 +213,18 @@ static xonce_status knows(void *self, const char *topic, int *known)
     return xo_store_positions()->knows(home_of(self, topic), topic, known);
 }
 
+/* Nobody waits for a database that is known to be away: there is a time for trying again. */
+static xonce_status is_away(xonce_consumer *c, size_t place)
+{
+    const xo_place *p = &c->places[place];
+    char why[sizeof(p->error)];
+    pthread_mutex_lock(&c->lock);
+    int away = c->nplaces > 1 && p->down && xo_mono_ms() < p->retry_at, hangs = xo_place_hangs(c, p, XO_STUCK_MS);
+    (void)snprintf(why, sizeof(why), "%s", away ? p->error : hangs ? "the database does not answer" : "");
+    pthread_mutex_unlock(&c->lock);
+    return why[0] ? xo_fail(XONCE_E_CONNECT, "%s", why) : XONCE_OK;
+}
+
 /* Those of r that are kept in this database, or copied to it. */
 static xonce_status save_in(xonce_consumer *c, size_t place, const xo_range *r, size_t n, int copies)
 {
@@ -217,37 +235,41 @@ static xonce_status save_in(xonce_consumer *c, size_t place, const xo_range *r, 
         return xo_nomem();
     }
     for (size_t i = 0; i < n; i++) {
-        if ((home_of(c, r[i].topic) != store) == copies && goes_to(c, r[i].topic, place)) {
+        if ((home_place(c, r[i].topic) != place) == copies && goes_to(c, r[i].topic, place)) {
             some[k++] = r[i];
         }
     }
-    xonce_status st = k ? xo_store_positions()->save(store, some, k) : XONCE_OK;
+    xonce_status st = k ? is_away(c, place) : XONCE_OK;
+    if (k && st == XONCE_OK) {
+        st = xo_store_positions()->save(store, some, k);
+    }
     free(some);
     return st;
 }
 
-/* First where they are kept. A copy that does not continue what is there (the rows of the two were made by different members) stays as it was: it makes fewer messages duplicates, and fewer prunable. */
+/* First where they are kept: those of each database, whatever becomes of another's. A copy that cannot be written, or does not continue what is there (the rows of the two were made by different members), stays as it
+   was: it makes fewer messages duplicates, and fewer prunable. */
 static xonce_status save(void *self, const xo_range *r, size_t n)
 {
     xonce_consumer *c = self;
     xonce_status st = XONCE_OK, apart = XONCE_OK;
-    xo_error why;
-    for (size_t i = 0; i < c->nplaces && st == XONCE_OK; i++) {
-        st = save_in(c, i, r, n, 0);
-        if (st == XONCE_E_CONFLICT) {
-            apart = st;
+    xo_error why, failed;
+    for (size_t i = 0; i < c->nplaces; i++) {
+        xonce_status one = save_in(c, i, r, n, 0);
+        if (one == XONCE_E_CONFLICT) {
+            apart = one;
             xo_error_save(&why);
-            st = XONCE_OK;
+        } else if (one != XONCE_OK && st == XONCE_OK) {
+            st = one;
+            xo_error_save(&failed);
         }
     }
     for (size_t i = 0; i < c->nplaces && st == XONCE_OK && apart == XONCE_OK && c->nplaces > 1; i++) {
-        st = save_in(c, i, r, n, 1);
-        if (st == XONCE_E_CONFLICT) {
+        if (save_in(c, i, r, n, 1) != XONCE_OK) {
             xo_log(XO_INFO, "consumer", "a copy of positions: %s", xonce_error_last()->text);
-            st = XONCE_OK;
         }
     }
-    return st != XONCE_OK || apart == XONCE_OK ? st : xo_error_restore(&why);
+    return st != XONCE_OK ? xo_error_restore(&failed) : apart == XONCE_OK ? st : xo_error_restore(&why);
 }
 
 static xonce_status store_id(void *self, char out[9])
@@ -262,7 +284,8 @@ static xonce_status take(void *self, xo_range *r, const xo_range *loaded, size_t
 
 static xonce_status advance(void *self, const xo_range *r, int64_t from)
 {
-    return xo_store_positions()->advance(home_of(self, r->topic), r, from);
+    xonce_status st = is_away(self, home_place(self, r->topic));
+    return st == XONCE_OK ? xo_store_positions()->advance(home_of(self, r->topic), r, from) : st;
 }
 
 static xonce_status recorded(void *self, const char *topic, const char *broker, int32_t queue, int64_t offset, int *yes)

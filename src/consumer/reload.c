@@ -42,7 +42,7 @@ static void take_over(xonce_consumer *c)
     c->buffer_size = (size_t)xo_config_int(cfg, "buffer.size");
     xo_prune_settings_of(cfg, &c->prune);
     for (size_t i = 0; i < c->nsubs; i++) {
-        xo_size_limit(&c->subs[i].size, c->batch_max, c->linger > 0);
+        xo_size_limit(&c->subs[i].size, xo_batch_max(c, &c->subs[i]), c->linger > 0);
     }
     if (workers != c->workers_max) {
         c->workers_max = workers;
@@ -97,14 +97,19 @@ static xonce_status change(xonce_consumer *c, const xonce_config *cfg, differenc
     return XONCE_OK;
 }
 
-xonce_status xonce_consumer_reconfigure(xonce_consumer *c, const xonce_config *cfg, void (*left)(const char *key, void *arg), void *arg)
+xonce_status xo_consumer_check(const xonce_consumer *c, const xonce_config *cfg)
 {
     xo_prune_settings prune;
+    xo_prune_settings_of(cfg, &prune);
+    return xo_maintenance_check(c, &prune);
+}
+
+xonce_status xonce_consumer_reconfigure(xonce_consumer *c, const xonce_config *cfg, void (*left)(const char *key, void *arg), void *arg)
+{
     if (!c) {
         return xo_fail(XONCE_E_INVALID, "xonce_consumer_reconfigure: no consumer");
     }
-    xo_prune_settings_of(cfg, &prune);
-    xonce_status st = xo_maintenance_check(c, &prune);
+    xonce_status st = xo_consumer_check(c, cfg);
     if (st != XONCE_OK) {
         return st;
     }
@@ -119,4 +124,18 @@ xonce_status xonce_consumer_reconfigure(xonce_consumer *c, const xonce_config *c
     free(d.changed);
     free(d.left);
     return st;
+}
+
+void xo_consumer_batch_most(xonce_consumer *c, const char *topic, size_t n)
+{
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->nsubs; i++) {
+        xo_sub *s = &c->subs[i];
+        if (strcmp(s->topic, topic) == 0 && s->batch_most != n) {
+            s->batch_most = n;
+            xo_size_limit(&s->size, xo_batch_max(c, s), c->linger > 0);
+        }
+    }
+    pthread_cond_broadcast(&c->work);
+    pthread_mutex_unlock(&c->lock);
 }

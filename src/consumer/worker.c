@@ -174,6 +174,7 @@ static run_kind run(xo_worker *w, xo_error *why)
         const xo_item *item = &w->items[i];
         w->messages[i]->failed |= item->failed_run; /* for the source: an attempt is used up, though a later run in this delivery may have been cut short */
         w->messages[i]->rejected = item->outcome == XONCE_REJECTED;
+        w->messages[i]->duplicate = item->outcome == XONCE_DUPLICATE;
         w->messages[i]->fenced = item->outcome == XONCE_DEFERRED && item->error.pub.code == XONCE_E_FENCED;
         if (item->outcome != XONCE_DEFERRED) {
             w->fates[i] = XO_FATE_ACK;
@@ -220,6 +221,7 @@ static int database_state(xonce_consumer *c, xo_worker *w, xo_place *p, run_kind
         p->down = 0;
         p->pause = 0;
     } else if (kind == RUN_DOWN || p->put_off_streak >= PUT_OFF_MAX) {
+        p->down_since = was ? p->down_since : xo_mono_ms();
         p->down = 1;
         if (probe || !was) {
             p->pause = xo_next_pause(p->pause, 500);
@@ -305,6 +307,10 @@ static void work(xo_worker *w)
     count(c, w);
     xo_count_run(c, w);
     sort_out(c, w, &acks, &nacks, kind == RUN_DOWN || kind == RUN_DEAD);
+    if (c->nplaces > 1) {
+        xo_place_lost(place, &acks);
+        xo_place_lost(place, &nacks);
+    }
     w->n = 0;
     swap_batches(w);
     w->since = w->n ? xo_mono_ms() : 0;
@@ -316,9 +322,14 @@ static void work(xo_worker *w)
     xo_call_worker(c);
     if (change < 0) {
         pthread_cond_broadcast(&c->work);
+    }
+    if (change) {
         pthread_cond_signal(&c->room);
     }
     pthread_mutex_unlock(&c->lock);
+    if (change && c->nplaces > 1) {
+        c->source->ops->wake(c->source); /* the dispatcher has to look at what may wait and what may come */
+    }
 
     settle(c, &acks, &nacks);
     report(c, change, &why, kind);

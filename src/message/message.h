@@ -36,6 +36,8 @@ struct xonce_message {
     char *uniq;                   /* what makes two deliveries the same, as the source found out; NULL: what the properties say */
     char *refuse;                 /* not to be run but rejected, for this reason; NULL: an ordinary message */
     uint64_t mark;                /* the source's own: which of its queues it came from, and which time that was assigned */
+    uint64_t delivery;            /* likewise, for traces: the number of this delivery, 0 when it is not traced; and xo_mono_ms() of it */
+    int64_t handed_mono;
     int64_t copy_offset;          /* where this copy stands, when that is not where the original stood (a redelivery through a retry topic); else -1 */
     int64_t copy_log_offset;
     char *copy_topic, *copy_broker; /* of a copy out of a retry queue: that queue, whose ranges say whether this copy is settled; NULL for what came out of its own topic */
@@ -46,6 +48,8 @@ struct xonce_message {
     int claim_record;             /* with claim_epoch >= 0: by record as well. Without: by record only, although its queue is claimed by offset */
     int failed, rejected;         /* set by the consumer before it is settled: its handler failed in this delivery; it stands in xonce_rejected */
     int fenced;                   /* likewise: its queue was taken over by another member */
+    int put_off;                  /* likewise: nothing was tried, its database is down, and it takes the room of others' */
+    int duplicate;                /* likewise: it was applied before */
     size_t place;                 /* the consumer's own: which of its topic's databases it belongs to */
     xo_pack *pack;                /* whose memory it is part of; NULL: it is a block of its own */
     struct xonce_message *next;   /* for queues of the library's; the holder's */

@@ -33,6 +33,7 @@ typedef struct xo_source_ops {
 typedef struct {
     uint64_t acked, ack_failed, expired, polls; /* expired: dropped from the buffer because their time was up */
     uint64_t answers;                           /* polls that the other side answered, with messages or with none */
+    uint64_t heard;                             /* whatever else showed that it is there and lets us in, though it says nothing about messages */
     size_t buffered, unacked;
     int unhealthy;                              /* something is wrong that needs a person; the log said what */
     xo_histogram settling;                      /* of the requests that told the other side what is settled, until they were answered */
@@ -52,6 +53,12 @@ struct xonce_source {
     void (*counts)(xonce_source *s, xo_source_counts *out);
     /* The queues that are read here; *out is the caller's, xo_source_queues_free(). NULL: a source without offsets. Asks nobody. */
     xonce_status (*queues)(xonce_source *s, xo_source_queue **out, size_t *n);
+    int several;                    /* set by the consumer before start: positions are kept in several databases, of which some may be away */
+    size_t queue_messages;          /* a queue is read no further while so many of its messages are out; 0: no such bound */
+    /* For a consumer of several databases, one of which is down. NULL: it cannot. Any thread, and not under a lock of its own that a poll waits for. */
+    void (*hold)(xonce_source *s, const char *topic, int on); /* 1: asks for no more of this topic; what was asked for may still come. 0: goes on */
+    void (*again)(xonce_source *s); /* what was given back with put_off comes again now; with it such messages wait where they came from, and cost no memory here */
+    char *uri;                      /* as it was opened with, passwords masked; NULL: by no URI */
 };
 xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const xonce_config *cfg);
 xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonce_config *cfg);

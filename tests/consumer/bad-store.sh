@@ -2,26 +2,12 @@
 # bad-store.sh ENGINE: databases that are not there, not ours, not ready, read-only, full, or without a right: each told clearly, before a message is taken
 # wherever that can be, and afterwards every message is applied once.
 . "${TOP_SRCDIR:?}/tests/consumer/badlib.sh"
-ENGINE=$1
-case $ENGINE in
-    sqlite) APP=$STORE ;;
-    postgres | mysql)
-        [ -z "$(servers_missing "$ENGINE")" ] || skip_all "$ENGINE needs the Debian package $(servers_missing "$ENGINE")"
-        XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
-        export XONCE_SERVERS_DIR
-        at_end servers_end
-        servers_start "$ENGINE" || bail "$ENGINE does not start"
-        STORE=$(servers_uri "$ENGINE")
-        port=${STORE##*:} port=${port%/*}
-        scheme=${STORE%%:*}
-        APP=$scheme://app:marker-password@127.0.0.1:$port/xonce
-        ;;
-esac
-# db SQL: as the owner of the database, by the database's own client
-case $ENGINE in
-    postgres) db() { PGOPTIONS='-c client_min_messages=error' "$(servers_postgres_bin)/psql" -XAtq -d "$STORE" -c "$1"; } ;;
-    mysql) db() { printf 'USE xonce; %s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)" | tr '\t' '|'; } ;;
-esac
+database "$1"
+APP=$STORE
+if [ "$ENGINE" != sqlite ]; then
+    port=${STORE##*:} port=${port%/*} scheme=${STORE%%:*}
+    APP=$scheme://app:marker-password@127.0.0.1:$port/xonce
+fi
 last() { tail -n 1 "$1"; }
 start_endpoint serve
 feed orders 10

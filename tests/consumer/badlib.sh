@@ -6,11 +6,9 @@ SECRETS='marker-secret|marker-password'
 cd "$T" || exit 1
 x=$XONCE
 endpoint=(--instance MQ_INST_bad)
-STORE=sqlite:$T/shop.db
+database sqlite # of the good consumer; tests with servers take another one
 GOOD='INSERT INTO done (topic, body) VALUES (:topic, :body)'
 
-# The database of the good consumer; tests with servers have their own.
-db() { sqlite "$T/shop.db" "$1"; }
 make_store() {
     "$x" init --store "$STORE" >init.out 2>&1 || bail "init: $(cat init.out)"
     db "CREATE TABLE done (topic varchar(100), body varchar(2000))" >/dev/null || bail "no table"

@@ -56,8 +56,8 @@ if WITH_SQLITE
 TESTS += tests/consumer/bad-input.sh tests/consumer/bad-handler.sh tests/consumer/bad-rejected.sh tests/consumer/bad-endpoint.sh tests/consumer/bad-answers.sh tests/consumer/bad-sqlite.sh \
 	tests/consumer/tls.sh
 endif
-INTEROP_TESTS += tests/consumer/bad-postgres.sh tests/consumer/bad-mysql.sh
+INTEROP_TESTS += tests/consumer/bad-postgres.sh tests/consumer/bad-mysql.sh tests/consumer/stores.sh
 endif
 tests_consumer_mangle_SOURCES = tests/consumer/mangle.c
 EXTRA_DIST += tests/consumer/badlib.sh tests/consumer/bad-input.sh tests/consumer/bad-handler.sh tests/consumer/bad-rejected.sh tests/consumer/bad-endpoint.sh tests/consumer/bad-answers.sh \
-	tests/consumer/tls.sh tests/consumer/bad-store.sh tests/consumer/bad-postgres.sh tests/consumer/bad-mysql.sh tests/consumer/bad-sqlite.sh
+	tests/consumer/tls.sh tests/consumer/bad-store.sh tests/consumer/bad-postgres.sh tests/consumer/bad-mysql.sh tests/consumer/stores.sh tests/consumer/bad-sqlite.sh

@@ -150,6 +150,37 @@ START_TEST(one_that_is_down_holds_up_no_other)
 }
 END_TEST
 
+static int put_off(void *arg)
+{
+    (void)arg;
+    return rig_int(&R, "SELECT COUNT(*) FROM effects") == 1000;
+}
+
+/* As over HTTP: what is given back comes again when its time is up, and not sooner. */
+START_TEST(one_that_is_down_keeps_its_part_of_the_room)
+{
+    open_routed((const char *const[]){"buffer.messages", "100", NULL});
+    H.broken = 1;
+    B.deaf = 1;
+    B.invisible = 8000;
+    broker_add(&B, "orders", 2000, 0, 0);
+    ck_assert_int_eq(xonce_consumer_start(C), XONCE_OK);
+    WAIT_FOR(put_off, NULL);
+    ck_assert_int_eq(rig_int(&Q, "SELECT COUNT(*) FROM effects"), 0);
+    ck_assert_uint_ge(broker_get(&B, &B.nacks), 900);
+    ck_assert_int_eq(log_count("the others go on"), 1);
+    ck_assert_uint_eq(counts().retried, 0);
+    ck_assert_uint_le(broker_get(&B, &B.out_max), 100 + 256);
+    __atomic_store_n(&H.broken, 0, __ATOMIC_RELAXED);
+    WAIT_FOR(broker_is_done, &B);
+    ck_assert_int_eq(xonce_consumer_stop(C, 50000), XONCE_OK);
+    ck_assert_int_eq(rig_int(&Q, "SELECT COUNT(*) FROM effects"), 1000);
+    ck_assert_int_eq(rig_int(&R, "SELECT COUNT(*) FROM effects"), 1000);
+    ck_assert_int_eq(rig_int(&Q, "SELECT COUNT(DISTINCT id) FROM effects"), 1000);
+    close_both();
+}
+END_TEST
+
 static int two_are_pruned(void *arg)
 {
     (void)arg;
@@ -332,6 +363,7 @@ int main(void)
     tcase_add_test(t, each_message_goes_to_its_own_database_once);
     tcase_add_test(t, lanes_stay_in_order_in_each);
     tcase_add_test(t, one_that_is_down_holds_up_no_other);
+    tcase_add_test(t, one_that_is_down_keeps_its_part_of_the_room);
     tcase_add_test(t, each_is_pruned);
     tcase_add_test(t, wrong_uses_are_refused);
     tcase_add_test(t, positions_are_kept_in_one_and_copied);

@@ -1,6 +1,6 @@
 # the RocketMQ source against the in-process cluster of tests/remoting
 rmq_tests = tests/source/test_rocketmq tests/source/test_rocketmq_start tests/source/test_rocketmq_group tests/source/test_rocketmq_retry \
-	tests/source/test_rocketmq_names
+	tests/source/test_rocketmq_names tests/source/test_rocketmq_trace tests/source/test_rocketmq_crowd
 check_PROGRAMS += $(rmq_tests)
 TESTS += $(rmq_tests)
 SANITIZER_TESTS += $(rmq_tests)
@@ -16,6 +16,9 @@ tests_source_test_rocketmq_group_SOURCES = tests/source/test_rocketmq_group.c
 tests_source_test_rocketmq_group_LDADD = $(rmq_ldadd)
 tests_source_test_rocketmq_retry_SOURCES = tests/source/test_rocketmq_retry.c
 tests_source_test_rocketmq_retry_LDADD = $(rmq_ldadd)
+
+tests_source_test_rocketmq_crowd_SOURCES = tests/source/test_rocketmq_crowd.c
+tests_source_test_rocketmq_crowd_LDADD = $(rmq_ldadd)
 
 # settled prefixes, and where a queue is read from: no cluster needed
 position_tests = tests/source/test_track tests/source/test_place
@@ -59,3 +62,6 @@ tests_source_test_rocketmq_offset_SOURCES = tests/source/test_rocketmq_offset.c 
 tests_source_test_rocketmq_offset_LDADD = $(rmq_ldadd)
 tests_source_test_rocketmq_claims_SOURCES = tests/source/test_rocketmq_claims.c tests/source/offset.h
 tests_source_test_rocketmq_claims_LDADD = $(rmq_ldadd)
+tests_source_test_rocketmq_trace_SOURCES = tests/source/test_rocketmq_trace.c
+tests_source_test_rocketmq_trace_LDADD = $(rmq_ldadd)
+EXTRA_DIST += tests/source/trace-vectors.json

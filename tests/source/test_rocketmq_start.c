@@ -209,6 +209,33 @@ START_TEST(known_to_the_database)
 }
 END_TEST
 
+/* A topic without messages: that its brokers are there is known long before a pull ends. */
+START_TEST(soon_heard_of)
+{
+    rmq r;
+    rmq_open(&r, m, &d, "T", "*", 0, SETTINGS("rocketmq.long-poll", "60s"));
+    WAIT(rmq_counts(&r).heard >= 2); /* one per queue */
+    reading(&r);
+    ck_assert_uint_eq(rmq_counts(&r).answers, 0);
+    rmq_close(&r);
+}
+END_TEST
+
+/* A right that is missing does not come by asking again, and must not look like a topic without messages. */
+START_TEST(not_allowed_to_ask)
+{
+    rmq r;
+    five_each();
+    mq_next(m, MQ_ALL, XO_RMQ_QUERY_OFFSET, 1, MQ_ANSWER, XO_RMQ_NO_PERMISSION);
+    rmq_open(&r, m, &d, "T", "*", 0, SETTINGS());
+    WAIT(rmq_poll(&r) || r.last.pub.code == XONCE_E_AUTH);
+    ck_assert_int_eq(r.last.pub.code, XONCE_E_AUTH);
+    ck_assert_int_eq(r.last.pub.again, 0);
+    ck_assert_ptr_nonnull(strstr(r.last.pub.text, " cannot be started: "));
+    rmq_close(&r);
+}
+END_TEST
+
 START_TEST(offsets_deleted_while_it_runs)
 {
     rmq r;
@@ -695,6 +722,8 @@ int main(void)
     ADD(t, from_timestamp);
     ADD(t, known_to_the_broker);
     ADD(t, known_to_the_database);
+    ADD(t, soon_heard_of);
+    ADD(t, not_allowed_to_ask);
     ADD(t, offsets_deleted_while_it_runs);
     ADD(t, database_against_broker);
     ADD(t, broker_behind_the_database);

@@ -19,6 +19,7 @@ typedef struct { /* one long poll; the I/O thread's */
     xo_http_call call;
     xo_http_sub *sub;
     int running;
+    int quick;       /* it does not wait: to see whether the endpoint is there */
     size_t asked;    /* messages it may bring */
     int64_t started; /* monotonic */
 } xo_http_poll;
@@ -40,11 +41,13 @@ struct xo_http_sub {
     int running, target; /* polls in flight; how many there should be: more while they come back full, fewer while empty */
     int64_t next_at;     /* monotonic; no poll is started before */
     int failures, quick; /* in a row: failed; came back empty long before their time */
+    int known;           /* the endpoint has answered since the last failure: a long poll that hears nothing need not say so */
     /* under the lock */
     xo_http_list acks; /* settled, not sent */
     int64_t acks_due, acks_not_before;
     int ack_failures;
     int64_t empty_at; /* when a poll last came back empty; -1 */
+    int held;         /* by the consumer: no more polls */
 };
 
 typedef struct {

@@ -1,4 +1,5 @@
-/* Long polls of the HTTP source. */
+/* Long polls of the HTTP source. Where nothing is known yet, at the start and after a failure, one of them does not wait: it would be long until an
+ * empty topic tells that the endpoint is there. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "proto/xml.h"
@@ -31,16 +32,18 @@ static xonce_status begin(xo_http_source *s, xo_http_poll *p, size_t want, int64
         return XONCE_E_NOMEM;
     xo_buf_reset(target);
     xo_buf_printf(target, "%s&numOfMessages=%zu", p->sub->poll_target, want);
-    if (s->wait_s > 0)
+    p->quick = s->wait_s > 0 && !p->sub->known;
+    if (s->wait_s > 0 && !p->quick)
         xo_buf_printf(target, "&waitseconds=%lld", (long long)s->wait_s);
     xonce_status st = xo_buf_status(target);
     if (!st)
-        st = xo_http_prepare(&p->call, &s->endpoint, "GET", target->p, s->wait_s * 1000 + s->timeout_ms);
+        st = xo_http_prepare(&p->call, &s->endpoint, "GET", target->p, (p->quick ? 0 : s->wait_s * 1000) + s->timeout_ms);
     if (!st && curl_multi_add_handle(s->multi, p->call.easy) != CURLM_OK)
         st = xo_nomem();
     if (st)
         return st;
     p->running = 1;
+    p->sub->known |= p->quick; /* one is enough; it says when it was not so */
     p->sub->running++;
     p->asked = want;
     p->started = now;
@@ -69,6 +72,7 @@ static void failed(xo_http_source *s, xo_http_poll *p)
 {
     pause_polls(p->sub, xo_mono_ms(), xo_http_backoff(p->sub->failures), &p->sub->failures);
     want_fewer(s, p->sub, p->sub->target / 2);
+    p->sub->known = 0;
     xo_http_report(s);
 }
 
@@ -80,7 +84,7 @@ void xo_http_start_polls(xo_http_source *s, int64_t now, int64_t *next)
         size_t k = (s->turn + i) % n;
         xo_http_sub *sub = s->subs[k % s->nsubs];
         xo_http_poll *p = &sub->polls[k / s->nsubs];
-        if (p->running || sub->running >= sub->target)
+        if (p->running || sub->running >= sub->target || __atomic_load_n(&sub->held, __ATOMIC_ACQUIRE))
             continue;
         if (sub->next_at > now) {
             if (sub->next_at < *next)
@@ -116,15 +120,21 @@ void xo_http_cancel_polls(xo_http_source *s)
                 continue;
             /* closes the connection: that is how the endpoint learns of it */
             curl_multi_remove_handle(s->multi, p->call.easy);
+            s->subs[i]->known = 0;
             ended(s, p);
         }
 }
 
-/* An endpoint that does not wait as asked must not be asked in a tight loop. */
+/* An endpoint that does not wait as asked must not be asked in a tight loop. Where it was not asked to, that there was nothing at that moment says too
+ * little to go by. */
 static void came_empty(xo_http_source *s, xo_http_poll *p)
 {
     int64_t now = xo_mono_ms();
     xo_http_sub *sub = p->sub;
+    if (p->quick) {
+        sub->next_at = 0;
+        return;
+    }
     if (now - p->started < s->wait_s * 500 || !s->wait_s) {
         int64_t pause = (int64_t)10 << (sub->quick < 7 ? sub->quick : 7);
         pause_polls(sub, now, pause > 1000 ? 1000 : pause, &sub->quick);
@@ -176,7 +186,8 @@ static void came(xo_http_source *s, xo_http_poll *p, xonce_message *list, size_t
     pthread_mutex_unlock(&s->lock);
 }
 
-static xonce_status answered(xo_http_source *s, xo_http_poll *p)
+/* *empty: it was a quick one that brought nothing. */
+static xonce_status answered(xo_http_source *s, xo_http_poll *p, unsigned *empty)
 {
     const xo_http_call *c = &p->call;
     xonce_message *list = NULL;
@@ -188,6 +199,7 @@ static xonce_status answered(xo_http_source *s, xo_http_poll *p)
                                   c->date_ms);
         if (st)
             return xo_error_context("%s: %s", p->sub->what, s->endpoint.base);
+        *empty = p->quick && !count ? 1 : 0;
         if (count)
             came(s, p, list, count);
         else
@@ -197,12 +209,14 @@ static xonce_status answered(xo_http_source *s, xo_http_poll *p)
     st = xo_http_error(c, p->sub->what, code);
     if (strcmp(code, "MessageNotExist"))
         return st;
+    *empty = p->quick ? 1 : 0;
     came_empty(s, p);
     return XONCE_OK;
 }
 
 void xo_http_poll_done(xo_http_source *s, xo_http_poll *p, CURLcode rc)
 {
+    unsigned empty = 0;
     ended(s, p);
     pthread_mutex_lock(&s->lock);
     s->counts.polls++;
@@ -211,13 +225,14 @@ void xo_http_poll_done(xo_http_source *s, xo_http_poll *p, CURLcode rc)
     if (st)
         xo_error_context("%s", p->sub->what);
     else
-        st = answered(s, p);
+        st = answered(s, p, &empty);
     if (st) {
         failed(s, p);
     } else {
-        p->sub->failures = 0;
+        p->sub->failures = empty ? p->sub->failures : 0; /* where only these are answered, pauses grow all the same */
         pthread_mutex_lock(&s->lock);
-        s->counts.answers++;
+        s->counts.answers += !empty;
+        s->counts.heard += empty;
         pthread_mutex_unlock(&s->lock);
     }
     if (p->call.answer.cap > 1024 * 1024) /* a rare large answer must not stay for ever */

@@ -395,6 +395,21 @@ static void nack(xonce_source *base, xonce_message *m, int64_t delay_ms)
     xonce_message_free(m);
 }
 
+static void hold(xonce_source *base, const char *topic, int on)
+{
+    xo_http_source *s = (xo_http_source *)base;
+    int wake_up = 0;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->nsubs; i++)
+        if (!strcmp(s->subs[i]->topic, topic)) {
+            __atomic_store_n(&s->subs[i]->held, on, __ATOMIC_RELEASE);
+            wake_up = !on && xo_http_poke(s);
+        }
+    pthread_mutex_unlock(&s->lock);
+    if (wake_up)
+        xo_http_wake(s);
+}
+
 /* An empty answer counts for a while, since with several subscriptions they do not come at one moment; that while is
  * nothing against keep_floor_ms. */
 static int caught_up(xonce_source *base)
@@ -404,7 +419,7 @@ static int caught_up(xonce_source *base)
     pthread_mutex_lock(&s->lock);
     int yes = !s->buffer.n && !s->out && !s->unacked && !s->failed && !s->stopping && s->started;
     for (size_t i = 0; yes && i < s->nsubs; i++)
-        yes = s->subs[i]->empty_at >= 0 && now - s->subs[i]->empty_at <= fresh;
+        yes = !s->subs[i]->held && s->subs[i]->empty_at >= 0 && now - s->subs[i]->empty_at <= fresh;
     for (size_t i = 0; yes && i < s->nsubs; i++)
         s->subs[i]->empty_at = -1;
     pthread_mutex_unlock(&s->lock);
@@ -431,7 +446,7 @@ xonce_status xo_source_http_open(xonce_source **out, const char *uri, const xonc
     xo_http_source *s = xo_calloc(1, sizeof *s);
     if (!s)
         return xo_nomem();
-    s->base = (xonce_source){&ops, "http", INT64_C(24) * 3600 * 1000, HANDOUTS_MAX, counts, NULL};
+    s->base = (xonce_source){.ops = &ops, .kind = "http", .keep_floor_ms = INT64_C(24) * 3600 * 1000, .max_attempts = HANDOUTS_MAX, .counts = counts, .hold = hold};
     s->wake[0] = s->wake[1] = -1;
     s->polls = s->slots = (int)xo_config_int(cfg, "http.polls");
     s->batch = (int)xo_config_int(cfg, "http.batch");

@@ -26,11 +26,11 @@ typedef struct {
 static xo_rmq_queue *queue_of(const xo_pull *p)
 {
     xo_rmq_queue *q = xo_rmq_find(p->s, p->mark);
-    if (!q) {
+    if (!q || q->turn != p->turn) {
         return NULL;
     }
     q->pulling = 0;
-    int wanted = !p->s->stopping && q->state == XO_Q_RUNNING && !q->look_back && q->seek < 0 && q->reopen < 0 && q->pull_from == p->offset && xo_locks_held(q, xo_mono_ms());
+    int wanted = !p->s->stopping && q->state == XO_Q_RUNNING && !q->look_back && q->seek < 0 && q->reopen < 0 && (p->again ? q->again : q->pull_from) == p->offset && xo_locks_held(q, xo_mono_ms());
     return wanted ? q : NULL;
 }
 
@@ -160,6 +160,14 @@ static int is_known(const xo_rmq_queue *q, const xo_pulled *it)
 /* Under the lock. 1: the message is to be handed over; 0: not; -1: no memory; STOP: neither it nor what follows is looked at. */
 static int add_item(xo_rocketmq *s, xo_rmq_queue *q, xo_pulled *it, findings *f)
 {
+    if (it->offset < q->track.to) { /* read again, for the sake of what was given back */
+        if (!it->m || !xo_track_come_back(&q->track, it->offset)) {
+            return 0;
+        }
+        q->away--;
+        xo_rmq_count(s, q, it->m);
+        return 1;
+    }
     int known = it->m && may_be_known(q, it->offset) && is_known(q, it);
     int by_offset = xo_rmq_by_offset(q), opens = !known && !by_offset && xo_track_newer(&q->track, it->offset, it->store_time, it->log_offset);
     if (by_offset && it->m && !known && xo_offset_newer(q, it)) {
@@ -184,7 +192,7 @@ static int add_item(xo_rocketmq *s, xo_rmq_queue *q, xo_pulled *it, findings *f)
 }
 
 /* Under the lock. All items in order, as far as memory allows; ask: those whose origin is to be asked first. */
-static void add_items(xo_rocketmq *s, xo_rmq_queue *q, xo_unpacked *u, int64_t next, xonce_message **ask, findings *f)
+static int add_items(xo_rocketmq *s, xo_rmq_queue *q, xo_unpacked *u, int64_t next, xonce_message **ask, findings *f)
 {
     xo_rmq_list list = {.first = NULL, .last = &list.first, .n = 0};
     int rc = 0;
@@ -214,6 +222,26 @@ static void add_items(xo_rocketmq *s, xo_rmq_queue *q, xo_unpacked *u, int64_t n
     }
     if (list.n) {
         xo_rmq_hand_over(s, &list);
+    }
+    return rc;
+}
+
+/* Under the lock. What was given back is not there as it was: the queue is looked at anew, from its first message that is not settled. */
+static void anew(xo_rocketmq *s, xo_rmq_queue *q)
+{
+    q->again = -1;
+    q->look_back = 1;
+    pthread_cond_signal(&s->work);
+}
+
+/* Under the lock. Messages up to next were read again; rc as of add_items. */
+static void go_on_again(xo_rocketmq *s, xo_rmq_queue *q, const xo_pull *p, int64_t next, int rc)
+{
+    int64_t first = q->away ? xo_track_away(&q->track, p->offset) : -1;
+    if (rc >= 0 && first >= 0 && first < next) {
+        anew(s, q);
+    } else {
+        q->again = first;
     }
 }
 
@@ -286,7 +314,10 @@ static xonce_status found(xo_pull *p, xo_command *a)
         xo_rmq_queue *q = queue_of(p);
         if (q) {
             s->counts.answers++;
-            add_items(s, q, &u, b.next, &ask, &f);
+            int rc = add_items(s, q, &u, b.next, &ask, &f);
+            if (p->again) {
+                go_on_again(s, q, p, b.next, rc);
+            }
             succeeded(q, p, &b, &f);
         }
         pthread_mutex_unlock(&s->lock);
@@ -313,7 +344,10 @@ static xonce_status nothing(xo_pull *p, const xo_command *a)
     }
     pthread_mutex_lock(&s->lock);
     xo_rmq_queue *q = queue_of(p);
-    if (q) {
+    if (q && p->again) {
+        s->counts.answers++;
+        anew(s, q);
+    } else if (q) {
         s->counts.answers++;
         int64_t before = q->pull_from;
         int rc = add_gap(s, q, b.next, &f);
@@ -356,6 +390,8 @@ static xonce_status moved(xo_pull *p, const xo_command *a)
         q->empty = 0;
         if (p->node && !reset) {
             q->node = 0; /* a slave that lags, or starts its queues elsewhere: the master knows */
+        } else if (p->again && !reset) {
+            anew(s, q);
         } else if (reset) {
             q->seek = b.next;
             what = "an operator has reset its offset";

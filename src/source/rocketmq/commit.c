@@ -121,25 +121,29 @@ static void moved(xo_rocketmq *s, batch *b, part *p, xonce_status st)
 
 static xonce_status move(xo_rocketmq *s, batch *b)
 {
+    xonce_status all = XONCE_OK;
     for (size_t i = 0; i < b->n; i++) {
         part *p = &b->parts[i];
         if (!p->moves) {
             continue;
         }
         xonce_status st = s->positions->advance(s->positions_self, &p->row, p->stands);
-        if (st != XONCE_OK && st != XONCE_E_FENCED) {
+        if (st == XONCE_OK || st == XONCE_E_FENCED) {
+            moved(s, b, p, st);
+        } else if (s->base.several) {
+            all = st;
+        } else {
             return st;
         }
-        moved(s, b, p, st);
     }
-    return XONCE_OK;
+    return all;
 }
 
-/* All in one transaction; when a row is in conflict, each queue for itself to find which. */
+/* All in one transaction; when a row is in conflict, or one of several databases cannot be reached, each queue for itself to find which. */
 static xonce_status save(xo_rocketmq *s, batch *b)
 {
-    xonce_status st = b->nranges ? s->positions->save(s->positions_self, b->ranges, b->nranges) : XONCE_OK;
-    if (st != XONCE_OK && st != XONCE_E_CONFLICT) {
+    xonce_status st = b->nranges ? s->positions->save(s->positions_self, b->ranges, b->nranges) : XONCE_OK, all = XONCE_OK;
+    if (st != XONCE_OK && st != XONCE_E_CONFLICT && !s->base.several) {
         return st;
     }
     for (size_t i = 0; i < b->n; i++) {
@@ -148,12 +152,14 @@ static xonce_status save(xo_rocketmq *s, batch *b)
             continue;
         }
         xonce_status one = st == XONCE_OK ? XONCE_OK : s->positions->save(s->positions_self, b->ranges + p->at, p->n);
-        if (one != XONCE_OK && one != XONCE_E_CONFLICT) {
-            return one;
+        if (one == XONCE_OK || one == XONCE_E_CONFLICT) {
+            saved(s, p, one == XONCE_E_CONFLICT);
+        } else {
+            all = one;
         }
-        saved(s, p, one == XONCE_E_CONFLICT);
     }
-    return move(s, b);
+    st = move(s, b);
+    return st == XONCE_OK ? all : st;
 }
 
 static void save_failed(xo_rocketmq *s, const batch *b)

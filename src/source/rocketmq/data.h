@@ -12,7 +12,8 @@ typedef struct {
     char *topic, *wire, *broker;
     const xo_rmq_sub *sub;     /* NULL: a retry queue */
     int32_t id;
-    int64_t offset, node, sent, version;
+    int64_t offset, node, sent, version, turn;
+    int again;                 /* it reads again what was given back */
     int64_t tries;             /* failures in a row before it */
 } xo_pull;
 void xo_pull_free(xo_pull *p);

@@ -447,7 +447,7 @@ static xo_rmq_queue *new_queue(xo_rocketmq *s, xo_rmq_sub *sub, const char *topi
     q->sub = sub;
     q->state = XO_Q_WANTED;
     q->mark = ++s->last_mark;
-    q->pull_from = q->seek = q->committed = q->lag = q->max_offset = q->epoch = q->reopen = -1;
+    q->pull_from = q->seek = q->committed = q->lag = q->max_offset = q->epoch = q->reopen = q->again = -1;
     return q;
 }
 

@@ -26,13 +26,17 @@ void xo_pull_free(xo_pull *p)
 /* Would this queue be pulled now, were it due? Under the lock. */
 static int may_pull(const xo_rocketmq *s, const xo_rmq_queue *q, int64_t now)
 {
-    if (s->stopping || q->state != XO_Q_RUNNING || q->pulling || q->look_back || q->seek >= 0 || q->reopen >= 0 || (q->sub && q->sub->conflict) || !xo_locks_held(q, now)) {
+    if (s->stopping || q->state != XO_Q_RUNNING || q->pulling || q->look_back || q->seek >= 0 || q->reopen >= 0 || (q->sub && (q->sub->conflict || q->sub->held)) || !xo_locks_held(q, now)) {
         return 0;
     }
     if (s->held >= (size_t)s->all_messages || s->bytes >= (size_t)s->all_bytes) {
         return 0;
     }
-    return q->held < (size_t)s->queue_messages && q->bytes < (size_t)s->queue_bytes && xo_track_span(&q->track) <= 2 * s->queue_messages;
+    if (q->held >= (size_t)s->queue_messages || q->bytes >= (size_t)s->queue_bytes) {
+        return 0;
+    }
+    /* behind one that is not settled only so many are taken, since all come again after a crash; but those that are put off must not hold up the others */
+    return q->again >= 0 || (q->away ? q->away < XO_AWAY_MOST : xo_track_span(&q->track) <= 2 * s->queue_messages);
 }
 
 /* The queue whose turn it is: the one that has least in memory, so that when all share the last room none starves. */
@@ -53,7 +57,7 @@ static xo_pull *pull_of(xo_rocketmq *s, const xo_rmq_queue *q, int64_t now)
     if (!p) {
         return NULL;
     }
-    *p = (xo_pull){.s = s, .mark = q->mark, .sub = q->sub, .id = q->id, .offset = q->pull_from, .node = q->node, .sent = now, .tries = q->failing};
+    *p = (xo_pull){.s = s, .mark = q->mark, .sub = q->sub, .id = q->id, .offset = q->again >= 0 ? q->again : q->pull_from, .again = q->again >= 0, .turn = q->turn, .node = q->node, .sent = now, .tries = q->failing};
     p->version = q->sub ? q->sub->version : 0;
     p->topic = xo_strdup(q->topic);
     p->wire = xo_strdup(q->wire);

@@ -7,6 +7,7 @@
 #define XO_SOURCE_ROCKETMQ_H
 #include "remoting/cluster.h"
 #include "remoting/record.h"
+#include "remoting/trace.h"
 #include "remoting/wirejson.h"
 #include "source/rocketmq/filter.h"
 #include "source/rocketmq/track.h"
@@ -17,6 +18,7 @@ typedef struct {
     xo_filter filter;
     int ordered;
     int by_offset;             /* its messages are claimed by offset */
+    int held;                  /* by the consumer: its queues are not read for now */
     int64_t version;           /* subVersion: constant for the life of the subscription */
     int routed;                /* a name server knew it when it was last asked: 1, 0; -1 not asked yet */
     int conflict;              /* the group's other members subscribe otherwise: its queues are not read (never settle what another's filter hid) */
@@ -50,6 +52,9 @@ typedef struct xo_rmq_queue {
     int record_known;          /* it became known, and is not written yet */
     int64_t reopen;            /* >= 0: a new row has to begin here, and does as soon as all that stands before is settled (service thread); -1 */
     size_t held, bytes;        /* messages in memory and not settled, and their bodies */
+    size_t away;               /* given back unsettled, not in memory: read again when the consumer says so */
+    int64_t again;             /* the next of them to ask for; -1: none now */
+    int64_t turn;              /* of pulls: the answer to one of an older turn is not wanted any more */
     xo_track track;
     xo_range *rows;            /* what the database has of this queue: durable, so it may be believed */
     size_t nrows;
@@ -80,6 +85,7 @@ typedef struct xo_rocketmq {
     xo_cluster *cluster;       /* thread-safe by itself */
     const xo_position_ops *positions; /* NULL: none */
     void *positions_self;
+    xo_trace *trace;           /* thread-safe by itself; NULL: none are wanted */
     /* settings and what never changes after start */
     char *group, *wire_group, *retry_wire; /* "%RETRY%..." */
     char client_id[160], *instance_name;
@@ -152,6 +158,10 @@ void xo_rmq_drop(xo_rocketmq *s, uint64_t mark);
 void xo_rmq_release(xo_rocketmq *s, xonce_message *m, int settled);
 void xo_rmq_later_add(xo_rocketmq *s, xonce_message *m, int what, int64_t due); /* lock held; without memory the message is dropped unsettled: it comes again after a restart */
 
+/* ---- traces.c: what came of deliveries, for consoles. Lock not held; no waiting, and what has no room is dropped. */
+void xo_rmq_trace_handed(xo_rocketmq *s, xonce_message *list);              /* before the consumer has them */
+void xo_rmq_trace_settled(xo_rocketmq *s, xonce_message *m, int acked);    /* while m is still ours alone. acked 0: given back */
+
 /* ---- lag.c: xonce_source.queues. */
 xonce_status xo_rmq_queues(xonce_source *source, xo_source_queue **out, size_t *n);
 
@@ -189,6 +199,7 @@ void xo_start(xo_rocketmq *s);                          /* every WANTED queue (o
 
 /* ---- pull.c */
 void xo_pull_go(xo_rocketmq *s);                        /* lock not held, any thread: sends the pulls that are due and within the bounds (of the queue, and of all) */
+enum { XO_AWAY_MOST = 50000 };                          /* so many of a queue may be given back and wait at the broker */
 int64_t xo_pull_next_due(const xo_rocketmq *s);         /* lock held: when to look again (monotonic), INT64_MAX */
 
 /* ---- commit.c: positions. Service thread, lock not held. */

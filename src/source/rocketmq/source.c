@@ -363,6 +363,7 @@ static void close_source(xonce_source *base)
     if (s->started) {
         pthread_join(s->service, NULL);
     }
+    xo_trace_close(s->trace);
     if (s->cluster) {
         xo_cluster_close(s->cluster); /* the last answers come in here */
     }
@@ -465,6 +466,7 @@ static xonce_status poll_messages(xonce_source *base, size_t max, int64_t timeou
         take_buffered(s, max, &out);
     }
     pthread_mutex_unlock(&s->lock);
+    xo_rmq_trace_handed(s, out.first);
     *list = out.first;
     if (error) {
         xonce_status st = xo_error_restore(&e);
@@ -504,6 +506,7 @@ static void ack(xonce_source *base, xonce_message *list)
     }
     for (xonce_message *m = list, *next; m; m = next) {
         next = m->next;
+        xo_rmq_trace_settled(s, m, 1);
         xonce_message_free(m);
     }
 }
@@ -521,15 +524,27 @@ static void give_back_fenced(xo_rocketmq *s, xo_rmq_queue *q, xonce_message *m)
     xo_rmq_release(s, m, 0);
 }
 
+/* Under the lock. m need not stay in memory, since it is read again when it is wanted. Not where order, or the position itself, would then be another's. */
+static int may_be_away(const xo_rocketmq *s, xo_rmq_queue *q, const xonce_message *m)
+{
+    return q->state == XO_Q_RUNNING && !s->stopping && !q->look_back && m->claim_epoch < 0 && !(q->sub && (q->sub->ordered || q->sub->by_offset)) && q->away < XO_AWAY_MOST &&
+           xo_track_put_off(&q->track, m->copy_offset >= 0 ? m->copy_offset : m->offset) == 0;
+}
+
 /* An ordered queue keeps its order only when its messages stay here. A copy from the retry topic left its queue long ago. */
 static void nack(xonce_source *base, xonce_message *m, int64_t delay_ms)
 {
     xo_rocketmq *s = (xo_rocketmq *)base;
+    xo_rmq_trace_settled(s, m, 0);
     pthread_mutex_lock(&s->lock);
     xo_rmq_queue *q = xo_rmq_find(s, m->mark);
-    int back = m->failed && !m->fenced && q && q->state == XO_Q_RUNNING && !s->stopping && !(q->sub && (q->sub->ordered || q->sub->by_offset));
+    int away = 0, back = m->failed && !m->fenced && !m->put_off && q && q->state == XO_Q_RUNNING && !s->stopping && !(q->sub && (q->sub->ordered || q->sub->by_offset));
     if (q && m->fenced) {
         give_back_fenced(s, q, m);
+    } else if (q && m->put_off && may_be_away(s, q, m)) {
+        q->away++;
+        xo_rmq_release(s, m, 0);
+        away = 1;
     } else if (q && m->claim_epoch >= 0 && q->state == XO_Q_RUNNING && !s->stopping) {
         xo_offset_given_back(s, q, delay_ms);
         xo_rmq_release(s, m, 0);
@@ -539,7 +554,42 @@ static void nack(xonce_source *base, xonce_message *m, int64_t delay_ms)
     pthread_mutex_unlock(&s->lock);
     if (back) {
         xo_send_back(s, m, delay_ms);
+    } else if (away) {
+        xo_pull_go(s);
     }
+}
+
+/* ---- a consumer one of whose databases is down ---- */
+
+static void hold(xonce_source *base, const char *topic, int on)
+{
+    xo_rocketmq *s = (xo_rocketmq *)base;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->nsubs; i++) {
+        if (!strcmp(s->subs[i].topic, topic)) {
+            s->subs[i].held = on;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!on) {
+        xo_pull_go(s);
+    }
+}
+
+/* A pull that is under way may wait at the broker for long: its answer is not waited for, and what it brings is asked for again. */
+static void again(xonce_source *base)
+{
+    xo_rocketmq *s = (xo_rocketmq *)base;
+    pthread_mutex_lock(&s->lock);
+    for (xo_rmq_queue *q = s->queues; q; q = q->next) {
+        if (q->away && q->state == XO_Q_RUNNING) {
+            q->again = xo_track_away(&q->track, 0);
+            q->turn++;
+            q->pulling = 0;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    xo_pull_go(s);
 }
 
 /* ---- counts ---- */
@@ -550,7 +600,7 @@ static int caught_up(xonce_source *base)
     pthread_mutex_lock(&s->lock);
     int yes = s->started && s->all_ours && s->queues && !s->held && !s->busy && !s->failed && !s->stopping;
     for (const xo_rmq_queue *q = s->queues; q && yes; q = q->next) {
-        yes = q->state == XO_Q_RUNNING && q->empty && !q->look_back && q->seek < 0 && q->reopen < 0;
+        yes = q->state == XO_Q_RUNNING && q->empty && !q->away && !q->look_back && q->seek < 0 && q->reopen < 0;
     }
     for (xo_rmq_queue *q = s->queues; q && yes; q = q->next) {
         q->empty = 0;
@@ -587,6 +637,7 @@ static void read_limits(xo_rocketmq *s, const xonce_config *cfg)
     s->handler_timeout = xo_config_int(cfg, "handler.timeout");
     s->pull_batch = xo_config_int(cfg, "rocketmq.pull-batch");
     s->queue_messages = xo_config_int(cfg, "rocketmq.queue-messages");
+    s->base.queue_messages = (size_t)s->queue_messages;
     s->queue_bytes = xo_config_int(cfg, "rocketmq.queue-size");
     s->all_messages = xo_config_int(cfg, "buffer.messages");
     s->all_bytes = xo_config_int(cfg, "buffer.size");
@@ -627,7 +678,7 @@ xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const 
     if (!s) {
         return xo_nomem();
     }
-    s->base = (xonce_source){&ops, "rocketmq", INT64_C(6) * 3600 * 1000, 0, counts, xo_rmq_queues};
+    s->base = (xonce_source){.ops = &ops, .kind = "rocketmq", .keep_floor_ms = INT64_C(6) * 3600 * 1000, .counts = counts, .queues = xo_rmq_queues, .hold = hold, .again = again};
     s->reported_at = INT64_MIN / 2;
     s->routes = -1;
     list_init(&s->buffer);
@@ -637,6 +688,7 @@ xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const 
     xo_cond_init(&s->settled);
     xonce_status st = read_settings(s, cfg);
     st = st == XONCE_OK ? xo_cluster_open(&s->cluster, uri, cfg, &events, s) : st;
+    st = st == XONCE_OK ? xo_trace_open(&s->trace, s->cluster, cfg) : st;
     if (st != XONCE_OK) {
         xo_error why;
         xo_error_save(&why);

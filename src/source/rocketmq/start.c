@@ -189,6 +189,12 @@ static void read_answers(xo_rocketmq *s, xo_begin *b, const xo_call *calls)
     if (st == XONCE_OK && b->max < b->min) {
         st = xo_fail(XONCE_E_PROTOCOL, "the broker says that the queue begins at %" PRId64 " and ends at %" PRId64, b->min, b->max);
     }
+    if (st == XONCE_E_AUTH) { /* asking again does not help, and nothing coming must not look like nothing being there */
+        xo_error_context("queue %" PRId32 " of %.100s at %.100s cannot be started", b->q->id, b->q->topic, b->q->broker);
+        pthread_mutex_lock(&s->lock);
+        xo_rmq_permanent(s);
+        pthread_mutex_unlock(&s->lock);
+    }
     if (st != XONCE_OK) {
         give_up(s, b);
     }
@@ -404,6 +410,7 @@ static void run(xo_rocketmq *s, xo_begin *b)
     pthread_mutex_lock(&s->lock);
     xo_rmq_drop(s, q->mark);
     q->mark = ++s->last_mark;
+    s->counts.heard++; /* its broker has told the queue's offsets: it may be long until a message comes, or a pull ends without one */
     xo_track_start(&q->track, b->at, &b->range, 0);
     q->track.skip_before = b->seek < 0 && !b->from_broker && !b->foreign;
     xo_range *rows = q->rows;
@@ -416,7 +423,8 @@ static void run(xo_rocketmq *s, xo_begin *b)
     q->pull_due = xo_mono_ms();
     q->pulling = q->empty = 0;
     q->node = 0;
-    q->held = q->bytes = 0;
+    q->held = q->bytes = q->away = 0;
+    q->again = -1;
     q->committed = b->committed;
     q->max_offset = b->max;
     q->lag = b->max - b->at;

@@ -119,7 +119,8 @@ int xo_track_add(xo_track *t, int64_t end, int64_t store_time, int64_t log_offse
     return 0;
 }
 
-int xo_track_settle(xo_track *t, int64_t offset)
+/* The first span that ends behind offset. */
+static size_t find(const xo_track *t, int64_t offset)
 {
     size_t low = 0, high = t->n;
     while (low < high) {
@@ -130,10 +131,54 @@ int xo_track_settle(xo_track *t, int64_t offset)
             high = mid;
         }
     }
+    return low;
+}
+
+/* The open span of the message at offset; NULL: there is none. */
+static xo_span *open_at(const xo_track *t, int64_t offset)
+{
+    size_t i = find(t, offset);
+    return i == t->n || at(t, i)->end != offset + 1 || at(t, i)->done ? NULL : at(t, i);
+}
+
+int xo_track_put_off(xo_track *t, int64_t offset)
+{
+    xo_span *s = open_at(t, offset);
+    if (!s || s->away) {
+        return -1;
+    }
+    s->away = 1;
+    return 0;
+}
+
+int xo_track_come_back(xo_track *t, int64_t offset)
+{
+    xo_span *s = open_at(t, offset);
+    if (!s || !s->away) {
+        return 0;
+    }
+    s->away = 0;
+    return 1;
+}
+
+int64_t xo_track_away(const xo_track *t, int64_t from)
+{
+    for (size_t i = find(t, from); i < t->n; i++) {
+        if (at(t, i)->away) {
+            return at(t, i)->end - 1;
+        }
+    }
+    return -1;
+}
+
+int xo_track_settle(xo_track *t, int64_t offset)
+{
+    size_t low = find(t, offset);
     if (low == t->n || at(t, low)->end != offset + 1 || at(t, low)->done) {
         return -1;
     }
     at(t, low)->done = 1;
+    at(t, low)->away = 0;
     t->open--;
     if (low != 0) {
         return 0;

@@ -11,6 +11,7 @@ typedef struct {
     int64_t end;                    /* covers [end of the one before, end) */
     int64_t store_time, log_offset; /* -1: nothing was there for us (the broker filtered it) */
     unsigned char done, opens;      /* opens: 0, XO_OPENS, XO_HOLE */
+    unsigned char away;             /* its message was given back unsettled, and is not here */
 } xo_span;
 typedef struct {
     xo_span *spans;                 /* a ring; the first is never done */
@@ -36,6 +37,11 @@ int xo_track_settle(xo_track *t, int64_t offset);
 size_t xo_track_ranges(const xo_track *t, xo_range *out, size_t max);
 /* Forgets so many closed ones; changed is cleared when the current range still ends at next and no closed one is left. */
 void xo_track_saved(xo_track *t, size_t nclosed, int64_t next);
+/* The message at offset is given back, to be read again some time. -1: it is not one that is open and here. */
+int xo_track_put_off(xo_track *t, int64_t offset);
+/* The message at offset was read again. 1: it was away, and is here now; 0: it is settled, or has never left. */
+int xo_track_come_back(xo_track *t, int64_t offset);
+int64_t xo_track_away(const xo_track *t, int64_t from); /* the offset of the first that is away, from this one on; -1: none */
 int64_t xo_track_prefix(const xo_track *t);  /* = from */
 /* How many offsets lie between the first and the last open one. */
 int64_t xo_track_span(const xo_track *t);
