@@ -283,6 +283,19 @@ xonce_status xo_config_copy(xonce_config **out, const xonce_config *cfg)
     return XONCE_OK;
 }
 
+xonce_status xo_config_overlay(xonce_config **out, const xonce_config *under, const xonce_config *over)
+{
+    xonce_status st = xo_config_copy(out, under);
+    for (size_t i = 0; over && i < xo_config_count && st == XONCE_OK; i++) {
+        st = over->text[i] ? xo_config_take(*out, over, xo_config_keys[i].key) : XONCE_OK;
+    }
+    if (st != XONCE_OK) {
+        xonce_config_free(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
 const char *xo_config_text(const xonce_config *cfg, const char *key)
 {
     int by_alias;

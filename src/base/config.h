@@ -39,4 +39,6 @@ int64_t xo_config_int(const xonce_config *cfg, const char *key);        /* INT, 
 int xo_window_open(int64_t window, int64_t now_ms);
 int xo_config_is_set(const xonce_config *cfg, const char *key);         /* set by hand, not by default */
 xonce_status xo_config_copy(xonce_config **out, const xonce_config *cfg); /* NULL gives an empty one */
+/* A copy of under, with what is set in over (may be NULL) instead. */
+xonce_status xo_config_overlay(xonce_config **out, const xonce_config *under, const xonce_config *over);
 #endif

@@ -10,11 +10,6 @@ const xonce_error *xonce_error_last(void)
     return &last.pub;
 }
 
-const char *xonce_version(void)
-{
-    return XONCE_VERSION;
-}
-
 const char *xonce_status_name(xonce_status code)
 {
     switch (code) {

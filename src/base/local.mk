@@ -25,6 +25,7 @@ libxonce_low_la_SOURCES += \
 	src/base/mem.h \
 	src/base/page.c \
 	src/base/page.h \
+	src/base/series.h \
 	src/base/text.c \
 	src/base/text.h \
 	src/base/uri.c

@@ -16,6 +16,7 @@ function say(node, text) {
 const known = v => typeof v === 'number' && isFinite(v);
 const count = v => known(v) ? Math.round(v).toLocaleString('en') : '–';
 const rate = v => !known(v) ? '–' : (v >= 100 || v === 0 ? count(v) : v >= 10 ? v.toFixed(1) : v.toFixed(2)) + '/s';
+const perSecond = (s, name) => s[name].map(v => known(v) ? v * 1000 / s.step_ms : null); /* of a series, what each step added */
 const share = v => known(v) ? (v * 100).toLocaleString('en', {maximumFractionDigits: 2}) + ' %' : '–';
 
 function span(ms) {

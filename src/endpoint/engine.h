@@ -6,6 +6,7 @@
 #define XO_ENGINE_H
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/series.h"
 #include "endpoint/faults.h"
 #include "endpoint/list.h"
 #include "endpoint/map.h"
@@ -212,7 +213,7 @@ struct xo_engine {
     xo_link topics, touched;
     xo_map handles;
     xo_timers timers;
-    xo_timer second, prune;
+    xo_timer second, prune, sample;
     xo_op *ops, **ops_tail;
     size_t nops;
     int stopping, draining, writing;
@@ -224,6 +225,8 @@ struct xo_engine {
     unsigned char id_host[4], id_salt[4];
     int64_t id_month, id_seq;
     xo_engine_counts counts;
+    xo_series series;
+    xo_engine_counts points[XO_POINTS];
 };
 
 /* ---- engine.c ---- */

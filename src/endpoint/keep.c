@@ -1,4 +1,5 @@
-/* Housekeeping: hand-out counts and floors are written once a second, messages older than a broker keeps them are dropped now and then. */
+/* Housekeeping: hand-out counts and floors are written once a second, messages older than a broker keeps them are dropped now and then; and the counts
+ * are noted down every few seconds, for the page. */
 #include "endpoint/engine.h"
 #include "endpoint/storage.h"
 #include <stdlib.h>
@@ -126,8 +127,18 @@ static void prune_all(xo_timer *timer)
     xo_engine_timer(e, &e->prune, xo_mono_ms() + (more ? SAVE_MS : PRUNE_MS), prune_all);
 }
 
+/* ---- the last minutes ---- */
+
+static void take_point(xo_timer *timer)
+{
+    xo_engine *e = XO_OF(xo_engine, sample, timer);
+    e->points[xo_series_add(&e->series)] = e->counts;
+    xo_engine_timer(e, &e->sample, xo_series_next(timer->at, xo_mono_ms()), take_point);
+}
+
 void xo_keep_start(xo_engine *e)
 {
+    xo_engine_timer(e, &e->sample, xo_mono_ms(), take_point);
     xo_engine_timer(e, &e->second, xo_mono_ms() + SAVE_MS, save_all);
     xo_engine_timer(e, &e->prune, xo_mono_ms(), prune_all);
 }

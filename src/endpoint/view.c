@@ -127,13 +127,60 @@ static json_t *view_faults(const xo_faults *f, const xo_engine_counts *c, int64_
                      (json_int_t)f->delay_ack_ms, "reorder", f->reorder, "clock_skew_ms", (json_int_t)f->clock_skew_ms);
 }
 
+static int64_t of_accepted(const xo_engine_counts *c)
+{
+    return c->accepted;
+}
+
+static int64_t of_handed_out(const xo_engine_counts *c)
+{
+    return c->handed_out;
+}
+
+static int64_t of_acknowledged(const xo_engine_counts *c)
+{
+    return c->acked;
+}
+
+/* The engine's redelivered are all that were handed out before, duplicates on order among them. */
+static int64_t of_again(const xo_engine_counts *c)
+{
+    return c->redelivered - c->duplicated;
+}
+
+static int64_t of_duplicates(const xo_engine_counts *c)
+{
+    return c->duplicated;
+}
+
 static json_t *view_counts(const xo_engine_counts *c, int64_t requests)
 {
     return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "requests", (json_int_t)requests, "accepted", (json_int_t)c->accepted,
-                     "handed_out", (json_int_t)c->handed_out, "again", (json_int_t)(c->redelivered - c->duplicated), "duplicates",
+                     "handed_out", (json_int_t)c->handed_out, "again", (json_int_t)of_again(c), "duplicates",
                      (json_int_t)c->duplicated, "acknowledged", (json_int_t)c->acked, "committed", (json_int_t)c->half_committed, "rolled_back",
                      (json_int_t)c->half_rolled_back, "commits", (json_int_t)c->commits, "gone", (json_int_t)c->dead_peers, "given_up",
                      (json_int_t)c->dead_letters);
+}
+
+/* What was added in each step of the last minutes. */
+static json_t *view_series(const xo_engine *e)
+{
+    static const struct {
+        const char *name;
+        int64_t (*of)(const xo_engine_counts *c);
+    } each[] = {{"accepted", of_accepted}, {"handed_out", of_handed_out}, {"acknowledged", of_acknowledged}, {"again", of_again}, {"duplicates", of_duplicates}};
+    json_t *series = json_pack("{s:i}", "step_ms", XO_STEP_MS);
+    int failed = !series;
+    for (size_t k = 0; k < sizeof each / sizeof each[0] && !failed; k++) {
+        json_t *list = json_array();
+        for (size_t i = 1; list && i < e->series.n; i++)
+            add(list, json_integer(each[k].of(&e->points[xo_series_at(&e->series, i)]) - each[k].of(&e->points[xo_series_at(&e->series, i - 1)])), &failed);
+        failed |= json_object_set_new(series, each[k].name, list) != 0;
+    }
+    if (!failed)
+        return series;
+    json_decref(series);
+    return NULL;
 }
 
 json_t *xo_view_state(xo_endpoint *ep)
@@ -145,14 +192,14 @@ json_t *xo_view_state(xo_endpoint *ep)
     xo_engine_lock(e);
     xo_engine_counts c = e->counts;
     xo_faults faults = ep->faults;
-    json_t *topics = view_topics(e), *flights = view_flights(e);
+    json_t *topics = view_topics(e), *flights = view_flights(e), *series = view_series(e);
     json_int_t ntopics = length(&e->topics);
     xo_engine_unlock(e);
-    return json_pack("{s:I,s:I,s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:I,s:o}", "now", (json_int_t)xo_now_ms(), "started", (json_int_t)ep->started,
+    return json_pack("{s:I,s:I,s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:I,s:o,s:o}", "now", (json_int_t)xo_now_ms(), "started", (json_int_t)ep->started,
                      "url", ep->url, "instance", ep->instance, "checked", ep->check, "strict", ep->strict, "sync", e->opt.sync, "redeliver_ms",
                      (json_int_t)e->opt.redeliver_ms, "redeliver_ordered_ms", (json_int_t)e->opt.redeliver_ordered_ms, "counts",
                      view_counts(&c, requests), "faults", view_faults(&faults, &c, errors, cuts), "topics", topics, "topics_in_all", ntopics,
-                     "in_flight", flights);
+                     "in_flight", flights, "series", series);
 }
 
 /* ---- messages ---- */

@@ -228,7 +228,7 @@ static void milliseconds(xo_buf *b, const char *name, const xo_histogram *h, dou
 static void show_latency(xo_buf *b, const xo_shot *s)
 {
     const xo_watched *w = s->w;
-    const xo_point *then = w->n > XO_RECENT_STEPS ? xo_point_at(w, w->n - 1 - XO_RECENT_STEPS) : NULL;
+    const xo_point *then = w->series.n > XO_RECENT_STEPS ? xo_point_at(w, w->series.n - 1 - XO_RECENT_STEPS) : NULL;
     open_it(b, "latency", '[');
     for (size_t i = 0; i < XO_TIME_KINDS; i++) {
         const xo_histogram *now = &s->v.metrics.times[i];
@@ -335,10 +335,10 @@ static void show_series(xo_buf *b, const xo_watched *w)
     } each[] = {{"fresh", of_fresh}, {"duplicate", of_duplicate}, {"rejected", of_rejected}, {"retried", of_retried}, {"in_flight", of_in_flight}, {"lag", of_lag}, {"end_to_end_p95_ms", of_end_to_end}};
     open_it(b, "series", '{');
     number(b, "step_ms", XO_STEP_MS);
-    number(b, "end", w->n ? xo_point_at(w, w->n - 1)->at : xo_now_ms());
+    number(b, "end", w->series.n ? xo_point_at(w, w->series.n - 1)->at : xo_now_ms());
     for (size_t k = 0; k < sizeof(each) / sizeof(each[0]); k++) {
         open_it(b, each[k].name, '[');
-        for (size_t i = 1; i < w->n; i++) {
+        for (size_t i = 1; i < w->series.n; i++) {
             each[k].fn(b, xo_point_at(w, i), xo_point_at(w, i - 1));
         }
         xo_buf_char(b, ']');
@@ -356,11 +356,7 @@ static const char *state_name(xo_view_state state)
 static void show_health(xo_buf *b, const xo_shot *s)
 {
     char why[XO_REASON_SIZE];
-    int ok = s->v.healthy;
-    for (size_t i = 0; i < s->v.nstores; i++) {
-        ok &= xo_store_is_ok(s->w, &s->v, i, why);
-    }
-    yes_no(b, "healthy", ok);
+    yes_no(b, "healthy", s->v.healthy);
     open_it(b, "reasons", '[');
     for (size_t i = 0; i < s->v.nreasons; i++) {
         text(b, NULL, s->v.reasons[i]);
@@ -394,6 +390,8 @@ static void show_consumer(xo_buf *b, const xo_shot *s)
     show_topics(b, &s->v);
     show_latency(b, s);
     show_lag(b, s);
+    xo_buf_str(b, ",\"in_force\":");
+    xo_facts_json(b, s);
     show_settings(b, s);
     show_series(b, s->w);
     xo_buf_char(b, '}');

@@ -1,4 +1,4 @@
-libxonce_core_la_SOURCES += src/status/clients.c src/status/health.c src/status/inside.h src/status/json.c src/status/process.c src/status/prometheus.c src/status/sample.c \
+libxonce_core_la_SOURCES += src/status/clients.c src/status/facts.c src/status/health.c src/status/inside.h src/status/json.c src/status/probe.c src/status/process.c src/status/prometheus.c src/status/sample.c \
 	src/status/server.c src/status/shot.c src/status/status.h
 nodist_libxonce_core_la_SOURCES += src/status/page_html.c
 CLEANFILES += src/status/page_html.c

@@ -227,6 +227,55 @@ const char *xo_status_address(const xo_status *s)
     return s->address;
 }
 
+static void free_status(xo_status *s)
+{
+    for (xo_watched *w = s->list, *next; w; w = next) {
+        next = w->next;
+        xo_heard_free(w->heard, w->nheard);
+        xo_facts_free(w);
+        free(w->name);
+        free(w);
+    }
+    pthread_cond_destroy(&s->tick);
+    pthread_mutex_destroy(&s->lock);
+    free(s->address);
+    free(s->policy);
+    free(s);
+}
+
+void xo_prober_ends(xo_status *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->gone = 1;
+    int left = s->left;
+    pthread_cond_broadcast(&s->tick);
+    pthread_mutex_unlock(&s->lock);
+    if (left) {
+        free_status(s);
+    }
+}
+
+/* 1: it has ended. 0: it waits for a database, and frees everything when that is over. */
+static int end_prober(xo_status *s)
+{
+    enum { PATIENCE_MS = 200, LOOK_MS = 1000 };
+    int64_t until = xo_mono_ms() + PATIENCE_MS;
+    pthread_mutex_lock(&s->lock);
+    while (!s->gone && (!s->leavable || xo_mono_ms() < until)) {
+        xo_cond_wait_ms(&s->tick, &s->lock, s->leavable ? until : xo_mono_ms() + LOOK_MS);
+    }
+    int ended = s->gone;
+    s->left = !ended;
+    pthread_t prober = s->prober;
+    pthread_mutex_unlock(&s->lock);
+    if (ended) {
+        pthread_join(prober, NULL);
+    } else {
+        pthread_detach(prober);
+    }
+    return ended;
+}
+
 void xo_status_stop(xo_status *s)
 {
     if (!s) {
@@ -243,23 +292,12 @@ void xo_status_stop(xo_status *s)
     if (s->threads > 0) {
         pthread_join(s->sampler, NULL);
     }
-    if (s->threads > 1) {
-        pthread_join(s->prober, NULL);
-    }
     if (s->fd >= 0) {
         close(s->fd);
     }
-    for (xo_watched *w = s->list, *next; w; w = next) {
-        next = w->next;
-        xo_heard_free(w->heard, w->nheard);
-        free(w->name);
-        free(w);
+    if (s->threads < 2 || end_prober(s)) {
+        free_status(s);
     }
-    pthread_cond_destroy(&s->tick);
-    pthread_mutex_destroy(&s->lock);
-    free(s->address);
-    free(s->policy);
-    free(s);
 }
 
 /* ---- the published calls ---- */

@@ -3,10 +3,16 @@
 #include "status/inside.h"
 #include <stdlib.h>
 
-static xonce_status take(const xo_watched *w, xo_shot *out)
+static xonce_status take(xo_status *s, const xo_watched *w, xo_shot *out)
 {
+    char why[XO_REASON_SIZE];
     *out = (xo_shot){.w = w};
     xonce_status st = xo_consumer_view(w->c, &out->v);
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < out->v.nstores; i++) { /* an idle consumer does not notice that its database is gone: who asks it does */
+        out->v.healthy &= xo_store_is_ok(w, &out->v, i, why);
+    }
+    pthread_mutex_unlock(&s->lock);
     st = st == XONCE_OK ? xo_consumer_queues(w->c, &out->queues, &out->nqueues) : st;
     return st == XONCE_OK ? xo_consumer_settings(w->c, &out->settings) : st;
 }
@@ -23,7 +29,7 @@ xonce_status xo_shots_take(xo_status *s, xo_shots *out)
         return xo_nomem();
     }
     for (xo_watched *w = NULL; st == XONCE_OK && out->n < n && (w = xo_watched_next(s, w));) {
-        st = take(w, &out->list[out->n++]);
+        st = take(s, w, &out->list[out->n++]);
     }
     if (st != XONCE_OK) {
         xo_shots_free(out);

@@ -83,11 +83,20 @@ static xonce_status start(xonce_test *t, const xonce_test_options *o)
     return t->uri ? XONCE_OK : xo_nomem();
 }
 
+/* The two libraries hand each other things whose inside both know. xonce_version() is not among what this one has a copy of. */
+static xonce_status check_version(void)
+{
+    const char *other = xonce_version();
+    return strcmp(other, XONCE_VERSION) == 0 ? XONCE_OK
+                                             : xo_fail(XONCE_E_INVALID, "libxonce-test is of version " XONCE_VERSION ", libxonce of %.40s: install and link both of one version", other);
+}
+
 xonce_status xonce_test_start(xonce_test **out, const xonce_test_options *o)
 {
     const xonce_test_options defaults = {.size = sizeof defaults};
     *out = NULL;
-    xonce_status st = check_options(o ? o : &defaults);
+    xonce_status st = check_version();
+    st = st == XONCE_OK ? check_options(o ? o : &defaults) : st;
     xonce_test *t = st == XONCE_OK ? xo_calloc(1, sizeof *t) : NULL;
     if (st == XONCE_OK)
         st = t ? start(t, o ? o : &defaults) : xo_nomem();

@@ -60,11 +60,13 @@ for _ in 1 2; do curl -s "$SERVE_URL/topics/orders/messages?consumer=GID_x&numOf
 is "$(grep -c '<ConsumedTimes>2<' "$T/taken")" 2 "two are in flight, each handed out twice"
 page=$(sed -n 's/^page at //p' "$T/serve.out")
 is "$page" "$SERVE_URL/xonce/" "serve tells the page's address"
+check "some seconds have passed" wait_for 20 eval 'curl -s "${page}status.json" | grep -qE "\"accepted\":\[[0-9]"'
 browse serve "$page"
 picture serve "$page" 1000 1900
 usable serve
 fits serve "$page" "${page}status.json" "${page}messages.json?topic=orders"
 is "$(at serve "string(//*[@id='state'])")" running "serve: it runs"
+like "$(at serve "string(//*[@id='chart-in']/figcaption)")" 'accepted: [^,]*, highest 0\.[246]0/s' "serve: the chart begins before the page was opened"
 is "$(tile serve tiles accepted) $(tile serve tiles 'handed out') $(tile serve tiles duplicates)" "3 4 2" "serve: what was sent, handed out, handed out twice"
 is "$(cell serve faults 1 1)|$(cell serve faults 1 2)|$(cell serve faults 1 3)" "a message handed to two polls|100 %|2" "serve: the fault on order and how often it happened"
 is "$(cell serve groups 1 1) $(cell serve groups 1 6) $(cell serve groups 1 7) $(cell serve groups 1 8)" "orders GID_x 3 2" "serve: topic, group, not done, in flight"
@@ -118,6 +120,9 @@ is "$(at consume 'count(//td/b)') $(at consume 'count(//b[.="bold"])')" "0 0" "c
 is "$(at consume "count(//table[@id='latency']/tbody/tr)") $(cell consume latency 5 6)" "5 40" "consume: latency of each step, end to end of each message"
 is "$(cell consume topics 1 1) $(cell consume topics 1 4) $(cell consume topics 1 6)" "paid 40 1" "consume: topics"
 is "$(at consume "count(//table[@id='config']/tbody/tr) > 0")" true "consume: the configuration in force"
+is "$(at consume "string(//table[@id='force']/tbody/tr[td[1]='topic']/td[2])") $(at consume "string(//table[@id='force']/tbody/tr[td[1]='from']/td[2])")" "paid $SERVE_URL" \
+    "consume: and what is read"
+like "$(at consume "string(//table[@id='force']/tbody/tr[td[1]='uri']/td[2])")" '^postgresql://.*\*\*\*@' "consume: and where it goes"
 is "$(grep -c xonce:xonce@ "$T/consume.html"; asks status.json | grep -c xonce:xonce@)" "0
 0" "consume: without the password"
 servers_kill postgres

@@ -210,6 +210,47 @@ START_TEST(figures)
 }
 END_TEST
 
+/* Of one series, all steps together; *steps is how many there are. */
+static long long sum_of(json_t *o, const char *name, size_t *steps)
+{
+    long long sum = 0;
+    json_t *list = json_object_get(json_object_get(o, "series"), name);
+    ck_assert_msg(json_is_array(list), "no series %s", name);
+    *steps = json_array_size(list);
+    for (size_t i = 0; i < *steps; i++)
+        sum += json_integer_value(json_array_get(list, i));
+    return sum;
+}
+
+/* Nobody looks while it happens: who opens the page later sees it nevertheless. */
+START_TEST(the_last_minutes)
+{
+    taken t;
+    size_t steps, others;
+    rig_sent(&R.w, "t", "one", NULL, NULL);
+    rig_sent(&R.w, "t", "two", NULL, NULL);
+    rig_take(&R, &R.w, &t, "t", "G", 1, 0, "");
+    ck_assert_int_eq(rig_ack(&R.w, &t, "t", "G", ""), 204);
+    taken_free(&t);
+    for (int64_t until = xo_mono_ms() + 30000;; xo_pause_ms(100)) {
+        json_t *o = ask(&R.w, STATE);
+        long long accepted = sum_of(o, "accepted", &steps);
+        if (steps) {
+            ck_assert_int_eq(accepted, 2);
+            ck_assert_int_eq(sum_of(o, "handed_out", &others), 1);
+            ck_assert_uint_eq(others, steps);
+            ck_assert_int_eq(sum_of(o, "acknowledged", &others), 1);
+            ck_assert_int_eq(sum_of(o, "again", &others) + sum_of(o, "duplicates", &others), 0);
+            ck_assert_int_eq(figure(o, "series.step_ms"), 5000);
+            json_decref(o);
+            break;
+        }
+        json_decref(o);
+        ck_assert(xo_mono_ms() < until);
+    }
+}
+END_TEST
+
 START_TEST(messages)
 {
     static const char body[] = "<script>alert('x')</script> \"&\t\xf0\x9f\x98\x80";
@@ -362,6 +403,7 @@ int main(void)
     tcase_add_test(c, the_page);
     tcase_add_test(c, it_only_reads);
     tcase_add_test(c, figures);
+    tcase_add_test(c, the_last_minutes);
     tcase_add_test(c, messages);
     tcase_add_test(c, who_may_look);
     tcase_add_test(c, faults_spare_it);

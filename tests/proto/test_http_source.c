@@ -566,6 +566,62 @@ START_TEST(clock_off)
 }
 END_TEST
 
+/* An empty topic whose long polls end only by an order: with an error. */
+typedef struct {
+    int quick, waiting, break_off;
+} empty_topic;
+
+static fake_then as_empty(fake *f, const fake_request *r, xo_buf *out)
+{
+    empty_topic *e = f->arg;
+    if (fake_number(r, "waitseconds") < 0) {
+        e->quick++;
+        fake_error(out, "404 Not Found", "MessageNotExist");
+        return FAKE_KEEP;
+    }
+    if (e->break_off) {
+        e->break_off--;
+        fake_error(out, "503 Service Unavailable", "InternalServerError");
+        return FAKE_KEEP;
+    }
+    e->waiting++;
+    return FAKE_HANG;
+}
+
+static int heard_within(xonce_source *s, uint64_t n, int64_t ms)
+{
+    xonce_message *list;
+    for (int64_t deadline = xo_mono_ms() + ms; counts(s).heard < n && xo_mono_ms() < deadline;)
+        (void)s->ops->poll(s, 32, 20, &list);
+    return counts(s).heard >= n;
+}
+
+START_TEST(soon_heard_of)
+{
+    fake f;
+    empty_topic e = {.break_off = 1};
+    fake_start(&f, as_empty, &e);
+    xonce_source *s = started(f.uri, "http.wait=30s http.polls=2");
+    ck_assert(heard_within(s, 2, 20000)); /* at the start, and after one that failed, without waiting for half a minute */
+    ck_assert_uint_eq(counts(s).answers, 0); /* but it proves nothing about messages */
+    ck_assert_int_eq(s->ops->caught_up(s), 0);
+    for (int64_t deadline = xo_mono_ms() + 20000; xo_mono_ms() < deadline;) {
+        pthread_mutex_lock(&f.lock);
+        int there = e.waiting;
+        pthread_mutex_unlock(&f.lock);
+        if (there == 2)
+            break;
+        xo_pause_ms(10);
+    }
+    pthread_mutex_lock(&f.lock);
+    ck_assert_int_eq(e.waiting, 2); /* and then they wait */
+    ck_assert_int_eq(e.quick, 2);
+    pthread_mutex_unlock(&f.lock);
+    s->ops->close(s);
+    fake_stop(&f);
+}
+END_TEST
+
 START_TEST(never_answers)
 {
     fake f;
@@ -670,6 +726,7 @@ int main(void)
     tcase_add_test(c, empty_list);
     tcase_add_test(c, lasting_trouble);
     tcase_add_test(c, clock_off);
+    tcase_add_test(c, soon_heard_of);
     tcase_add_test(c, never_answers);
     tcase_add_test(c, nobody_there);
     tcase_add_test(c, no_proxy_for_loopback);

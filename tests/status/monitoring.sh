@@ -76,4 +76,35 @@ exits 1 "an address that is taken" timeout 20 "$XONCE" consume --from "$SERVE_UR
 like "$(cat err)" 'cannot listen on 127.0.0.1' "why is told"
 stop "$CONSUMER"
 like "$(tail -n 1 first.out)" '^consumed [0-9]+ fresh' "it stops in order"
+
+# ---- sections in force ----
+cat >sections.conf <<CONF
+status = 127.0.0.1:0
+[consume]
+from = $SERVE_URL?instance=MQ_INST_demo
+group = GID_sections
+[store north]
+uri = $store
+tenants = n
+store.tries = 3
+[store south]
+uri = $store
+[subscription paid]
+topic = paid
+route = :tag
+store = south
+sql = INSERT INTO orders VALUES (:body.id, :body.amount)
+CONF
+start sections "$XONCE" consume --config sections.conf
+line=$(wait_for_line 20 sections.out '^status on http://') || bail "consume --config tells no address: $(tail -n 3 sections.err)"
+STATUS=${line#status on }
+force=$(get /status.json | grep -oE '"in_force":\[[^]]*\]' | sed 's/"section":"\([^"]*\)","key":"\([^"]*\)","value":"\([^"]*\)"/\1: \2 = \3/g')
+is "$force" "\"in_force\":[{subscription paid: from = $SERVE_URL?instance=MQ_INST_demo},{subscription paid: group = GID_sections},{subscription paid: topic = paid},{subscription paid: tags = *},\
+{subscription paid: sql = INSERT INTO orders VALUES (:body.id, :body.amount)},{subscription paid: route = :tag},{subscription paid: store = south, north},\
+{store north: uri = $store},{store north: tenants = n},{store north: store.tries = 3},{store south: uri = $store}]" "sections are told as they are in force"
+sed -i 's/^sql = .*/sql = INSERT INTO orders VALUES (:body.id, 1)/' sections.conf
+kill -HUP "$STARTED"
+retold() { get /status.json | grep -q '"key":"sql","value":"INSERT INTO orders VALUES (:body.id, 1)"'; }
+check "and told anew when they were read again" wait_for 20 retold
+stop "$STARTED"
 done_testing

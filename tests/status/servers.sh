@@ -11,31 +11,24 @@ value() { curl -sS --max-time 20 "$STATUS/metrics" | awk -v name="$1" 'index($0,
 has() { [ "$(value "$1")" = "$2" ]; }
 STORE1='{group="GID_status",store="1"}'
 
-# watch NAME: a consumer over $store, with its status
+# watch NAME [OPTION]...: a consumer over $store, with its status
 watch() {
     local line
-    start "$1" "$XONCE" consume --from "$SERVE_URL" --instance MQ_INST_demo --topic orders --group GID_status --store "$store" --sql 'INSERT INTO orders VALUES (:body.id, :body.amount)' --status 127.0.0.1:0
+    start "$1" "$XONCE" consume --from "$SERVE_URL" --instance MQ_INST_demo --topic orders --group GID_status --store "$store" --sql 'INSERT INTO orders VALUES (:body.id, :body.amount)' --status 127.0.0.1:0 "${@:2}"
     CONSUMER=$STARTED
     line=$(wait_for_line 20 "$T/$1.out" '^status on http://') || { note "$(tail -n 5 "$T/$1.err")"; return 1; }
     STATUS=${line#status on }
 }
 
+# The databases are asked every 5 s: it has been waiting for an answer for a while.
+waits() { curl -sS --max-time 20 "$STATUS/status.json" | awk -F'"now":|"checked":' '{ exit !($2 - $3 > 6000) }'; }
+# everybody SIGNAL ENGINE: to all processes of the server
+everybody() { kill -"$1" $(servers_pid "$2") $(pgrep -P "$(servers_pid "$2")") 2>/dev/null; }
+
 start_serve serve --data "$T/queues" --instance MQ_INST_demo || bail "serve did not start"
 for engine in postgres mysql; do
-    if [ -n "$(servers_missing $engine)" ]; then
-        skip "it needs the Debian package $(servers_missing $engine)" "$engine"
-        continue
-    fi
-    XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
-    export XONCE_SERVERS_DIR
-    at_end servers_end
-    servers_start $engine || bail "$engine does not start"
-    store=$(servers_uri $engine)
-    if [ $engine = postgres ]; then
-        db() { PGOPTIONS='-c client_min_messages=error' "$(servers_postgres_bin)/psql" -XAtq -d "$store" -c "$1"; }
-    else
-        db() { printf 'USE xonce; %s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)"; }
-    fi
+    begin_server $engine || continue
+    store=$STORE
     for kind in plain partitioned; do
         "$XONCE" init --store "$store" $([ $kind = plain ] || echo --partitioned) >/dev/null || bail "init failed"
         db 'CREATE TABLE orders (id varchar(40) PRIMARY KEY, amount int CHECK (amount < 30))' >/dev/null
@@ -61,6 +54,15 @@ for engine in postgres mysql; do
         fi
         stop "$CONSUMER"
         like "$(tail -n 1 "$engine-$kind.out")" '^consumed [0-9]+ fresh' "$engine, $kind: it stops in order"
+        if [ $kind = partitioned ]; then # a consumer that has nothing to write: only who asks how the database is waits for it
+            watch "$engine-frozen" --no-dedup || bail "consume --status tells no address"
+            check "$engine: it gets ready" wait_for 30 answers /readyz 200
+            everybody STOP $engine
+            check "$engine: frozen, it lets a question wait" wait_for 30 waits
+            kill -TERM "$CONSUMER"
+            check "$engine: a stop does not wait for the answer" servers_wait_gone "$CONSUMER" 5
+            everybody CONT $engine
+        fi
         db 'DROP TABLE transaction_record, xonce_rejected, xonce_watermark, xonce_settled, xonce_store, orders' >/dev/null
     done
     servers_end

@@ -228,6 +228,19 @@ static int a_reject_is_listed(void *arg)
     return listed;
 }
 
+static const char *in_force(json_t *c, const char *section, const char *key)
+{
+    size_t i;
+    json_t *f;
+    json_array_foreach(json_object_get(c, "in_force"), i, f)
+    {
+        if (strcmp(json_string_value(json_object_get(f, "section")), section) == 0 && strcmp(json_string_value(json_object_get(f, "key")), key) == 0) {
+            return json_string_value(json_object_get(f, "value"));
+        }
+    }
+    ck_abort_msg("%s of %s is not told", key, section);
+}
+
 START_TEST(the_document_has_it_all)
 {
     begin("orders", 20);
@@ -254,6 +267,10 @@ START_TEST(the_document_has_it_all)
         masked += strcmp(name, "credentials.access-key-secret") == 0 && value && strcmp(value, "***") == 0;
     }
     ck_assert_uint_eq(masked, 1);
+    ck_assert_str_eq(in_force(c, "source", "group"), "GID_test");
+    ck_assert_str_eq(in_force(c, "subscription 1", "topic"), "orders");
+    ck_assert_str_eq(in_force(c, "subscription 1", "claim"), "record");
+    ck_assert(strncmp(in_force(c, "store 1", "uri"), "sqlite:", 7) == 0);
     json_decref(j);
     ck_assert_ptr_null(strstr(get(address, "/status.json"), "marker-secret"));
     finish();
@@ -311,6 +328,17 @@ START_TEST(several_consumers_are_told_apart)
     ck_assert_int_eq(xo_status_add(s, C, "two"), XONCE_OK);
     start();
     WAIT_FOR(broker_is_done, &B);
+    const xo_fact told[] = {{"subscription a", "sql", "SELECT 'a \"b\"'"}}, other[] = {{"subscription b", "topic", "t"}, {"store c", "uri", "u"}};
+    ck_assert_int_eq(xo_status_facts(s, C, told, 1), XONCE_OK);
+    json_t *j = get_json(xo_status_address(s));
+    ck_assert_str_eq(in_force(first_consumer(j), "subscription a", "sql"), "SELECT 'a \"b\"'");
+    ck_assert_uint_eq(json_array_size(json_object_get(first_consumer(j), "in_force")), 1);
+    json_decref(j);
+    ck_assert_int_eq(xo_status_facts(s, C, other, 2), XONCE_OK); /* in place of it */
+    j = get_json(xo_status_address(s));
+    ck_assert_str_eq(in_force(first_consumer(j), "store c", "uri"), "u");
+    ck_assert_uint_eq(json_array_size(json_object_get(first_consumer(j), "in_force")), 2);
+    json_decref(j);
     const char *metrics = get(xo_status_address(s), "/metrics");
     ck_assert_uint_eq(sample(metrics, "xonce_messages_total{group=\"GID_test\",consumer=\"1\",topic=\"orders\",outcome=\"fresh\"}"), 3);
     ck_assert_uint_eq(sample(metrics, "xonce_messages_total{group=\"GID_test\",consumer=\"two\",topic=\"orders\",outcome=\"fresh\"}"), 3);
