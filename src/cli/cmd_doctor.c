@@ -12,6 +12,15 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+/* What is looked at: sections of a file, or else what the options name. */
+typedef struct {
+    xo_doctor d;
+    const xo_plan *plan;         /* NULL: none of its subscriptions */
+    const xo_plan_store *stores; /* of its databases; none: d.store */
+    size_t nstores;
+    int json;
+} task;
+
 /* What stands in the settings, for a report that is passed on: no secret, no default. */
 static void add_settings(xo_buf *b, const xonce_config *cfg)
 {
@@ -25,7 +34,7 @@ static void add_settings(xo_buf *b, const xonce_config *cfg)
             xo_buf_json(b, k->secret ? "***" : value, strlen(k->secret ? "***" : value));
         }
     }
-    xo_buf_str(b, "},");
+    xo_buf_char(b, '}');
 }
 
 static void add_text(xo_buf *b, const char *name, const char *value)
@@ -44,8 +53,24 @@ static void add_uri(xo_buf *b, const char *name, const char *uri)
     free(shown);
 }
 
+/* The [store] sections, each with what it sets for itself. */
+static void add_stores(xo_buf *b, const task *t)
+{
+    for (size_t i = 0; i < t->nstores; i++) {
+        const xo_plan_store *s = &t->stores[i];
+        xo_buf_str(b, i ? ",{" : "\"stores\":[{");
+        if (s->name) {
+            add_text(b, "name", s->name);
+        }
+        add_uri(b, "uri", s->uri);
+        add_settings(b, s->cfg);
+        xo_buf_char(b, '}');
+    }
+    xo_buf_str(b, t->nstores ? "]," : "");
+}
+
 /* The members of the report's object in front of the findings. */
-static char *report_head(const xo_doctor *d)
+static char *report_head(const task *t)
 {
     xo_buf b = {0};
     char now[40];
@@ -58,24 +83,26 @@ static char *report_head(const xo_doctor *d)
         add_text(&b, "system", system ? system : "");
         free(system);
     }
-    add_uri(&b, "store", d->store);
-    add_uri(&b, "from", d->from);
-    if (d->group) {
-        add_text(&b, "group", d->group);
+    add_uri(&b, "store", t->nstores ? NULL : t->d.store);
+    add_uri(&b, "from", t->d.from);
+    if (t->d.group) {
+        add_text(&b, "group", t->d.group);
     }
-    if (d->topic) {
-        add_text(&b, "topic", d->topic);
+    if (t->d.topic) {
+        add_text(&b, "topic", t->d.topic);
     }
-    add_settings(&b, d->cfg);
+    add_stores(&b, t);
+    add_settings(&b, t->d.cfg);
+    xo_buf_char(&b, ',');
     return xo_buf_take(&b);
 }
 
 /* The group that uses this database of the plan; NULL: none does. */
-static const char *group_of(const xo_plan *p, size_t store)
+static const char *group_of(const xo_plan *p, const xo_plan_store *store)
 {
-    for (size_t i = 0; i < p->nsubs; i++) {
+    for (size_t i = 0; p && i < p->nsubs; i++) {
         for (size_t k = 0; k < p->subs[i].nstores; k++) {
-            if (p->subs[i].stores[k] == store) {
+            if (&p->stores[p->subs[i].stores[k]] == store) {
                 return p->subs[i].group;
             }
         }
@@ -83,37 +110,47 @@ static const char *group_of(const xo_plan *p, size_t store)
     return NULL;
 }
 
-/* All that the sections of a file name. */
-static void examine_plan(const xo_plan *p, const xonce_config *cfg, xo_findings *f)
+/* One database of the file, with the settings of its section over those of all. */
+static void examine_store(const task *t, const xo_plan_store *s, xo_findings *f)
 {
-    for (size_t i = 0; i < p->nstores; i++) {
-        const xo_doctor d = {.store = p->stores[i].uri, .group = group_of(p, i), .cfg = cfg};
-        xo_doctor_store(&d, f);
+    const char *group = group_of(t->plan, s);
+    xonce_config *own = NULL;
+    if (xo_config_overlay(&own, t->d.cfg, s->cfg) != XONCE_OK) {
+        xo_findings_failed(f, XO_BROKEN, "the settings of a section");
+        return;
     }
-    for (size_t i = 0; i < p->nsubs; i++) {
-        const xo_doctor d = {.from = p->subs[i].from, .group = p->subs[i].group, .topic = p->subs[i].topic, .cfg = cfg};
+    const xo_doctor d = {.store = s->uri, .group = group ? group : t->d.group, .cfg = own};
+    xo_doctor_store(&d, f);
+    xonce_config_free(own);
+}
+
+static void examine_sources(const task *t, xo_findings *f)
+{
+    for (size_t i = 0; t->plan && i < t->plan->nsubs; i++) {
+        const xo_plan_sub *s = &t->plan->subs[i];
+        const xo_doctor d = {.from = s->from, .group = s->group, .topic = s->topic, .cfg = t->d.cfg};
         xo_doctor_source(&d, f);
+    }
+    if (!t->plan && t->d.from) {
+        xo_doctor_source(&t->d, f);
     }
 }
 
-static int examine(const xo_doctor *d, const xo_plan *p, int json)
+static int examine(const task *t)
 {
-    xo_findings f = {.json = json, .whole = 1, .worst = XO_GOOD};
+    xo_findings f = {.json = t->json, .whole = 1, .worst = XO_GOOD};
     xo_findings_area(&f, "program", NULL);
     xo_findings_good(&f, "xonce %s", xonce_version());
-    if (p) {
-        examine_plan(p, d->cfg, &f);
-    } else {
-        if (d->store) {
-            xo_doctor_store(d, &f);
-        }
-        if (d->from) {
-            xo_doctor_source(d, &f);
-        }
+    for (size_t i = 0; i < t->nstores; i++) {
+        examine_store(t, &t->stores[i], &f);
     }
-    char *head = json ? report_head(d) : NULL;
+    if (!t->nstores && t->d.store) {
+        xo_doctor_store(&t->d, &f);
+    }
+    examine_sources(t, &f);
+    char *head = t->json ? report_head(t) : NULL;
     int rc = XO_EXIT_FAILED;
-    if (json && !head) {
+    if (t->json && !head) {
         xo_buf_free(&f.out);
         free(f.about);
         (void)xo_nomem();
@@ -125,37 +162,66 @@ static int examine(const xo_doctor *d, const xo_plan *p, int json)
     return rc;
 }
 
-static int run(const xo_usage *u, xo_doctor *d, xo_plan *p, int json)
+/* The section that --store or its like names. */
+static const xo_plan_store *section_of(const xo_plan *p, const char *store)
 {
-    const char *from_environment = getenv("XONCE_STORE");
-    if (p->nsubs && !d->topic) {
-        const xo_plan_words w = {.from = d->from, .group = d->group, .store = d->store};
-        int rc = xo_plan_finish(p, u, &w);
-        return rc == XO_GO_ON ? examine(d, p, json) : rc;
+    for (size_t i = 0; store && i < p->nstores; i++) {
+        if (p->stores[i].name && strcmp(p->stores[i].name, store) == 0) {
+            return &p->stores[i];
+        }
     }
-    d->store = d->store ? d->store : p->store ? p->store : from_environment && *from_environment ? from_environment : NULL;
+    return NULL;
+}
+
+/* What the options name, with what the file says for all: the same database that consume would take. */
+static int run_words(const xo_usage *u, task *t, const xo_plan *p)
+{
+    const char *variable = getenv("XONCE_STORE");
+    xo_doctor *d = &t->d;
+    d->store = d->store ? d->store : variable && *variable ? variable : p->store;
     d->from = d->from ? d->from : p->from;
     d->group = d->group ? d->group : p->group;
-    return d->store || d->from ? examine(d, NULL, json) : xo_args_wrong(u, "neither --store nor --from was given, and XONCE_STORE is not set");
+    const xo_plan_store *one = section_of(p, d->store);
+    t->stores = one ? one : d->store ? NULL : p->stores;
+    t->nstores = one ? 1 : d->store ? 0 : p->nstores;
+    for (size_t i = 0; i < t->nstores; i++) {
+        if (!t->stores[i].uri) {
+            return xo_args_wrong(u, "[store %.100s]: uri is missing", t->stores[i].name);
+        }
+    }
+    return d->store || t->nstores || d->from ? examine(t) : xo_args_wrong(u, "neither --store nor --from was given, and XONCE_STORE is not set");
+}
+
+static int run(const xo_usage *u, task *t, xo_plan *p)
+{
+    if (!p->nsubs || t->d.topic) {
+        return run_words(u, t, p);
+    }
+    const xo_plan_words w = {.from = t->d.from, .group = t->d.group, .store = t->d.store};
+    int rc = xo_plan_finish(p, u, &w);
+    t->plan = p;
+    t->stores = p->stores;
+    t->nstores = p->nstores;
+    return rc == XO_GO_ON ? examine(t) : rc;
 }
 
 int xo_cmd_doctor(int argc, char **argv)
 {
-    xo_doctor d = {.store = NULL};
+    task t = {.d = {.store = NULL}};
     xonce_config *cfg = NULL;
-    xo_plan plan = {.said = {0}};
+    xo_plan plan = {.from = NULL};
     const xo_sections sections = {&cfg, xo_plan_line, &plan};
-    int json = 0, verbose = 0;
+    int verbose = 0;
     size_t nrest;
     const xo_arg args[] = {
-        XO_ARG_STORE(&d.store),
-        {"from", "URI", XO_ARG_TEXT, &d.from, NULL, 0, 0, "the source, http://HOST:PORT or rocketmq://HOST:9876;HOST:9876"},
-        {"topic", "TOPIC", XO_ARG_TEXT, &d.topic, NULL, 0, 0, "the topic that is to be consumed"},
-        XO_ARG_GROUP(&d.group),
+        XO_ARG_STORE(&t.d.store),
+        {"from", "URI", XO_ARG_TEXT, &t.d.from, NULL, 0, 0, "the source, http://HOST:PORT or rocketmq://HOST:9876;HOST:9876"},
+        {"topic", "TOPIC", XO_ARG_TEXT, &t.d.topic, NULL, 0, 0, "the topic that is to be consumed"},
+        XO_ARG_GROUP(&t.d.group),
         XO_ARG_INSTANCE(&cfg),
         XO_ARG_NAMESPACE(&cfg),
         XO_ARG_CREDENTIALS(&cfg),
-        XO_ARG_JSON(&json),
+        XO_ARG_JSON(&t.json),
         XO_ARG_SET(&cfg),
         {"config", "FILE", XO_ARG_SECTIONS, (void *)(uintptr_t)&sections, NULL, 0, 0, "settings, as in xonce.conf(5); the databases and topics of its sections are looked at too"},
         XO_ARG_VERBOSE(&verbose),
@@ -178,8 +244,8 @@ int xo_cmd_doctor(int argc, char **argv)
         if (verbose) { /* what it finds is told below */
             xo_out_log(verbose);
         }
-        d.cfg = cfg;
-        rc = run(&usage, &d, &plan, json);
+        t.d.cfg = cfg;
+        rc = run(&usage, &t, &plan);
     }
     xo_plan_free(&plan);
     xonce_config_free(cfg);

@@ -10,14 +10,14 @@
 #include <string.h>
 
 typedef struct {
-    const char *store, *group, *log, *sent;
+    const char *store, *group, *log, *sent, *at;
     int json, verbose;
     xonce_config *cfg;
     int64_t sent_ms, keep; /* sent: -1 when it was not told */
 } options;
 
-typedef enum { APPLIED, REJECTED, NOT_APPLIED, NOT_KNOWN } state;
-static const char *const state_names[] = {"applied", "rejected", "not applied", "not known"};
+typedef enum { APPLIED, REJECTED, SETTLED, NOT_APPLIED, NOT_KNOWN } state;
+static const char *const state_names[] = {"applied", "rejected", "settled", "not applied", "not known"};
 
 /* Of the message itself, not of another one under the same id. */
 static const xo_story_row *own(const xo_story_row *rows, size_t n)
@@ -51,6 +51,20 @@ static int was_there(const xo_story *s)
     return count(s, "applied") + count(s, "duplicate") + count(s, "rejected") > 0;
 }
 
+/* Of a place without a record: what the positions of its queue say. */
+static state judge_place(const xo_story *s, const options *o)
+{
+    const xo_story_range *last = s->nranges ? &s->ranges[s->nranges - 1] : NULL;
+    if (xo_story_holds(s, o->sent_ms)) {
+        return SETTLED;
+    }
+    if (was_there(s) || !last) {
+        return NOT_KNOWN;
+    }
+    /* beyond the end, or inside but younger than all that was settled */
+    return s->at->offset >= last->next || (o->sent_ms >= 0 && xo_story_holds(s, -1)) ? NOT_APPLIED : NOT_KNOWN;
+}
+
 static state judge(const xo_story *s, const options *o)
 {
     if (own(s->rejected, s->nrejected)) {
@@ -59,20 +73,17 @@ static state judge(const xo_story *s, const options *o)
     if (own(s->records, s->nrecords)) {
         return APPLIED;
     }
+    if (s->at) {
+        return judge_place(s, o);
+    }
     int64_t gone = gone_before(s, o);
     return !s->by_offset && !was_there(s) && (gone < 0 || o->sent_ms >= gone) ? NOT_APPLIED : NOT_KNOWN;
 }
 
 /* ---- what it means, in sentences ---- */
 
-typedef struct {
-    char *text[16];
-    size_t n;
-    int failed;
-} sentences;
-
 #define SAY(out, ...) say((out), xo_printf(__VA_ARGS__))
-static void say(sentences *out, char *text)
+static void say(xo_story_sentences *out, char *text)
 {
     if (text && out->n < sizeof(out->text) / sizeof(out->text[0])) {
         out->text[out->n++] = text;
@@ -82,7 +93,7 @@ static void say(sentences *out, char *text)
     }
 }
 
-static void say_not_there(sentences *out, const xo_story *s, const options *o, state what)
+static void say_not_there(xo_story_sentences *out, const xo_story *s, const options *o, state what)
 {
     int64_t gone = gone_before(s, o);
     char mark[40], keep[32], limit[40];
@@ -95,7 +106,7 @@ static void say_not_there(sentences *out, const xo_story *s, const options *o, s
         return;
     }
     if (s->by_offset) {
-        SAY(out, "This group claims by offset, at least in part: such messages have no record, the position of their queue says whether they are applied (xonce stats --from).");
+        SAY(out, "This group claims by offset, at least in part: such messages have no record, the position of their queue says whether they are applied: ask by place, with --at (or xonce stats --from).");
     }
     if (gone < 0) {
         SAY(out, "The group was never seen caught up, so nothing was pruned: it has not been applied yet, or its id is another one.");
@@ -108,7 +119,46 @@ static void say_not_there(sentences *out, const xo_story *s, const options *o, s
     }
 }
 
-static void say_collisions(sentences *out, const xo_story *s)
+static void say_settled(xo_story_sentences *out, const xo_story *s, const options *o)
+{
+    const xo_story_range *r = xo_story_holds(s, o->sent_ms);
+    char stored[40];
+    if (r->record_before >= 0 && s->at->offset >= r->record_before) {
+        SAY(out, "Its queue is claimed by offset: the position moved beyond it in the transaction of its effects, and no record is written.");
+    } else {
+        SAY(out, "The group settled it and has no record of it: the record was pruned, the rejected message replayed or deleted, or %s.",
+            r->tags && strcmp(r->tags, "*") == 0 ? "nobody wanted it" : "its tag was not wanted");
+    }
+    SAY(out, "A further delivery is a duplicate.");
+    if (o->sent_ms < 0 && r->last_stored >= 0) {
+        xo_format_time(r->last_stored, stored, sizeof(stored));
+        SAY(out, "This holds for a message that the broker stored by %s; a later one at the same place (a topic made anew, a broker that lost the end of its log) is another one. Tell with --sent TIME.", stored);
+    }
+}
+
+static void say_place(xo_story_sentences *out, const xo_story *s, const options *o, state what)
+{
+    const xo_story_range *first = s->ranges, *last = s->nranges ? &s->ranges[s->nranges - 1] : NULL;
+    if (what == SETTLED) {
+        say_settled(out, s, o);
+    } else if (was_there(s)) {
+        SAY(out, "There is no record of it. The log says that there was one: it was settled, and the record has gone since.");
+    } else if (!last && s->queues) {
+        SAY(out, "The group has no position of this queue; of queues of topic %s it has %" PRId64 ". Look at broker and queue.", s->at->topic, s->queues);
+    } else if (!last) {
+        SAY(out, "The group has neither a record nor a position of topic %s in this database: it never consumed it here over RocketMQ's own protocol, or its name is another one (without the namespace).", s->at->topic);
+    } else if (s->at->offset >= last->next) {
+        SAY(out, "The queue is settled up to offset %" PRId64 ": messages in front of it: %" PRId64 ". It has not been settled yet.", last->next, s->at->offset - last->next);
+    } else if (what == NOT_APPLIED) {
+        SAY(out, "The queue is settled beyond this offset, but with messages that were stored before the time given: one that was sent then is another one, and has not been applied.");
+    } else if (s->at->offset < first->first) {
+        SAY(out, "The group began with offset %" PRId64 " of this queue: what stood in front of that was not its to settle (consume-from, xonce skip, xonce rewind).", first->first);
+    } else {
+        SAY(out, "It lies between two stretches that the group settled: nothing is known of it.");
+    }
+}
+
+static void say_collisions(xo_story_sentences *out, const xo_story *s)
 {
     for (size_t i = 0; i < s->nrecords; i++) {
         if (s->records[i].collides) {
@@ -119,7 +169,7 @@ static void say_collisions(sentences *out, const xo_story *s)
 }
 
 /* Lines at log.level=debug say so. */
-static void say_who(sentences *out, const xo_story *s)
+static void say_who(xo_story_sentences *out, const xo_story *s)
 {
     for (size_t i = 0; i < s->nlines; i++) {
         if (s->lines[i].pid >= 0 && s->lines[i].text && strcmp(s->lines[i].text, "applied") == 0) {
@@ -130,7 +180,7 @@ static void say_who(sentences *out, const xo_story *s)
     SAY(out, "Which process of the group applied it is not recorded; a log at log.level=debug would say.");
 }
 
-static void explain(sentences *out, const xo_story *s, const options *o, state what)
+static void explain(xo_story_sentences *out, const xo_story *s, const options *o, state what)
 {
     const xo_story_row *row = own(s->records, s->nrecords), *rejected = own(s->rejected, s->nrejected);
     if (what == REJECTED) {
@@ -149,8 +199,13 @@ static void explain(sentences *out, const xo_story *s, const options *o, state w
             SAY(out, "%s does not tell which transaction wrote a row.", s->engine);
         }
         say_who(out, s);
+    } else if (s->at) {
+        say_place(out, s, o, what);
     } else {
         say_not_there(out, s, o, what);
+    }
+    if (s->other) {
+        SAY(out, "Another message stood at this place before or since: %s", s->other);
     }
     say_collisions(out, s);
     if (s->nlines) {
@@ -233,13 +288,31 @@ static void text_rejected(xo_buf *b, const xo_story_row *r)
     }
 }
 
-static void show_text(const xo_story *s, const sentences *w, state what)
+static void text_ranges(xo_buf *b, const xo_story *s)
+{
+    for (size_t i = 0; i < s->nranges; i++) {
+        const xo_story_range *r = &s->ranges[i];
+        char stored[64] = "", by[64] = "";
+        if (r->last_stored >= 0) {
+            memcpy(stored, ", stored by ", 13);
+            xo_format_time(r->last_stored, stored + 12, sizeof(stored) - 12);
+        }
+        if (r->record_before >= 0) {
+            (void)snprintf(by, sizeof(by), ", claimed by offset from %" PRId64, r->record_before);
+        }
+        line(b, "position", "settled from offset %" PRId64 " up to but without %" PRId64 "%s%s", r->first, r->next, stored, r->record_before == INT64_MAX ? ", claimed by offset" : by);
+    }
+}
+
+static void show_text(const xo_story *s, const options *o, const xo_story_sentences *w, state what)
 {
     xo_buf b = {0};
     const xo_story_row *given_up = own(s->rejected, s->nrejected);
-    char *id = xo_out_clean(s->id, strlen(s->id));
+    const char *asked = s->id ? s->id : o->at;
+    char *id = xo_out_clean(asked, strlen(asked));
     xo_buf_printf(&b, "%s: %s by group %s\n", id ? id : "", state_names[what], s->store->group);
     free(id);
+    text_ranges(&b, s);
     for (size_t i = 0; i < s->nrecords; i++) {
         if (!given_up || s->records[i].collides) {
             text_record(&b, &s->records[i], "applied");
@@ -265,101 +338,12 @@ static void show_text(const xo_story *s, const sentences *w, state what)
     xo_out_buf(&b);
 }
 
-/* ---- as JSON ---- */
-
-static void json_text(xo_buf *b, const char *name, const char *value)
-{
-    xo_buf_printf(b, ",\"%s\":", name);
-    if (value) {
-        xo_buf_json(b, value, strlen(value));
-    } else {
-        xo_buf_str(b, "null");
-    }
-}
-
-static void json_number(xo_buf *b, const char *name, int64_t n)
-{
-    if (n < 0) {
-        json_text(b, name, NULL);
-    } else {
-        xo_buf_printf(b, ",\"%s\":%" PRId64, name, n);
-    }
-}
-
-static void json_row(xo_buf *b, const xo_story_row *r, int rejected)
-{
-    xo_buf_str(b, "{\"id\":");
-    xo_buf_json(b, r->id ? r->id : "", r->id ? strlen(r->id) : 0);
-    json_text(b, "topic", r->topic);
-    json_text(b, "broker", r->broker);
-    json_number(b, "queue", r->queue);
-    json_number(b, "offset", r->offset);
-    json_number(b, "stored_ms", r->stored_ms);
-    json_number(b, "settled_to", r->settled_to);
-    json_number(b, rejected ? "rejected_ms" : "applied_ms", r->at_ms);
-    if (rejected) {
-        json_text(b, "reason", r->reason);
-        json_number(b, "attempts", r->attempts);
-        json_number(b, "marked_ms", r->marked_ms);
-        json_number(b, "body_bytes", r->size);
-        json_text(b, "trace_id", r->trace);
-    } else {
-        json_number(b, "transaction", r->transaction);
-        json_number(b, "transaction_records", r->batch);
-        json_number(b, "committed_ms", r->committed_ms);
-    }
-    xo_buf_char(b, '}');
-}
-
-static void json_rows(xo_buf *b, const char *name, const xo_story_row *rows, size_t n, int rejected)
-{
-    xo_buf_printf(b, ",\"%s\":[", name);
-    for (size_t i = 0; i < n; i++) {
-        xo_buf_str(b, i ? "," : "");
-        json_row(b, &rows[i], rejected);
-    }
-    xo_buf_char(b, ']');
-}
-
-static void show_json(const xo_story *s, const sentences *w, const options *o, state what)
-{
-    xo_buf b = {0};
-    xo_buf_str(&b, "{\"id\":");
-    xo_buf_json(&b, s->id, strlen(s->id));
-    json_text(&b, "group", s->store->group);
-    json_text(&b, "state", state_names[what]);
-    json_rows(&b, "records", s->records, s->nrecords, 0);
-    json_rows(&b, "rejected", s->rejected, s->nrejected, 1);
-    json_number(&b, "watermark_ms", s->watermark);
-    json_number(&b, "pruned_before_ms", gone_before(s, o));
-    xo_buf_printf(&b, ",\"by_offset\":%s,\"log\":[", s->by_offset ? "true" : "false");
-    for (size_t i = 0; i < s->nlines; i++) {
-        const xo_story_line *l = &s->lines[i];
-        xo_buf_printf(&b, "%s{\"time_ms\":%" PRId64, i ? "," : "", l->time);
-        json_text(&b, "msg", l->text);
-        json_number(&b, "attempt", l->attempt);
-        json_number(&b, "pid", l->pid);
-        json_text(&b, "cause", l->cause);
-        json_text(&b, "reason", l->reason);
-        json_text(&b, "trace_id", l->trace);
-        xo_buf_char(&b, '}');
-    }
-    xo_buf_str(&b, "],\"says\":[");
-    for (size_t i = 0; i < w->n; i++) {
-        xo_buf_str(&b, i ? "," : "");
-        xo_buf_json(&b, w->text[i], strlen(w->text[i]));
-    }
-    xo_buf_str(&b, "]}\n");
-    b.failed |= w->failed;
-    xo_out_buf(&b);
-}
-
 /* ---- */
 
-static int tell_story(xonce_store *store, const char *id, const options *o)
+static int tell_story(xonce_store *store, const char *id, const xo_story_place *at, const options *o)
 {
-    xo_story s = {.store = store, .id = id};
-    sentences w = {.n = 0};
+    xo_story s = {.store = store, .id = id, .at = at};
+    xo_story_sentences w = {.n = 0};
     xonce_status st = xo_story_read(&s);
     int rc = XO_EXIT_FAILED;
     if (st != XONCE_OK) {
@@ -370,16 +354,32 @@ static int tell_story(xonce_store *store, const char *id, const options *o)
         state what = judge(&s, o);
         explain(&w, &s, o, what);
         if (o->json) {
-            show_json(&s, &w, o, what);
+            xo_story_json(&s, &w, state_names[what], gone_before(&s, o));
         } else {
-            show_text(&s, &w, what);
+            show_text(&s, o, &w, what);
         }
-        rc = what == APPLIED || what == REJECTED ? XO_EXIT_OK : XO_EXIT_NOT;
+        rc = what == APPLIED || what == REJECTED || what == SETTLED ? XO_EXIT_OK : XO_EXIT_NOT;
     }
     for (size_t i = 0; i < w.n; i++) {
         free(w.text[i]);
     }
     xo_story_free(&s);
+    return rc;
+}
+
+static int run_at(const xo_usage *u, const options *o, const char *uri, const char *id)
+{
+    xo_story_place at = {.topic = NULL};
+    if (o->at && xo_story_place_parse(&at, o->at) != XONCE_OK) {
+        return xo_args_wrong(u, "--at: %s", xonce_error_last()->text);
+    }
+    xonce_store *s;
+    int rc = xo_store_connect(&s, uri, o->group, o->cfg);
+    if (rc == XO_GO_ON) {
+        rc = tell_story(s, id, o->at ? &at : NULL, o);
+        xonce_store_close(s);
+    }
+    xo_story_place_free(&at);
     return rc;
 }
 
@@ -389,21 +389,18 @@ static int run(const xo_usage *u, options *o, const char *id)
     if (!uri) {
         return XO_EXIT_USAGE;
     }
-    if (!o->group || !id || !*id) {
-        return xo_args_wrong(u, o->group ? "the message's id is missing" : "--group is missing");
+    if (!o->group || (!o->at && (!id || !*id))) {
+        return xo_args_wrong(u, o->group ? "the message's id is missing, or its place: --at TOPIC/BROKER/QUEUE/OFFSET" : "--group is missing");
+    }
+    if (o->at && id) {
+        return xo_args_wrong(u, "an id and --at exclude each other");
     }
     o->sent_ms = -1;
     if (o->sent && xo_parse_time(o->sent, &o->sent_ms) != XONCE_OK) {
         return xo_args_wrong(u, "--sent: %s", xonce_error_last()->text);
     }
     o->keep = xo_config_int(o->cfg, "prune.keep");
-    xonce_store *s;
-    int rc = xo_store_connect(&s, uri, o->group, o->cfg);
-    if (rc == XO_GO_ON) {
-        rc = tell_story(s, id, o);
-        xonce_store_close(s);
-    }
-    return rc;
+    return run_at(u, o, uri, id);
 }
 
 int xo_cmd_explain(int argc, char **argv)
@@ -413,6 +410,7 @@ int xo_cmd_explain(int argc, char **argv)
     const xo_arg args[] = {
         XO_ARG_STORE(&o.store),
         XO_ARG_GROUP(&o.group),
+        {"at", "PLACE", XO_ARG_TEXT, &o.at, NULL, 0, 0, "instead of ID: TOPIC/BROKER/QUEUE/OFFSET, as the message stands at a RocketMQ broker"},
         {"log", "FILE", XO_ARG_TEXT, &o.log, NULL, 0, 0, "the consumers' log: FILE, FILE.1, FILE.2 and so on, in any log.format"},
         {"sent", "TIME", XO_ARG_TEXT, &o.sent, NULL, 0, 0, "when the message was sent, as 2026-11-24T08:00:00Z or ms since 1970: tells one that was never applied from one whose record was pruned"},
         {"keep", "TIME", XO_ARG_SETTING, &o.cfg, "prune.keep", 0, 0, "how long the consumers keep records, when that is not in --config; default 4d"},
@@ -422,11 +420,12 @@ int xo_cmd_explain(int argc, char **argv)
     };
     const xo_usage usage = {
         .name = "explain",
-        .synopsis = "--store URI --group GROUP ID [--log FILE] [--sent TIME] [--json]",
+        .synopsis = "--store URI --group GROUP {ID | --at TOPIC/BROKER/QUEUE/OFFSET} [--log FILE] [--sent TIME] [--json]",
         .about = "Tells the story of one message in a group: when it was applied and in which transaction, why it was rejected, or what it means that there is no record of it.\n"
-                 "With the consumers' log also how often it came again, failed or was put off. ID is the message's id, or the one that `xonce rejected` and the log show.",
+                 "With the consumers' log also how often it came again, failed or was put off. ID is the message's id, or the one that `xonce rejected` and the log show.\n"
+                 "With --at by its place over RocketMQ's own protocol: also of messages that are claimed by offset, which leave no record. The whole table of records is read for it.",
         .example = "  xonce explain --store sqlite:shop.db --group GID_orders 1E057D5E6EAD42A57937046FE17AF5D8",
-        .notes = "Exit code 3: there is no record of it. Times of the record are the database's clock.",
+        .notes = "Exit code 3: there is no record of it, and its place is not settled. Times of the record are the database's clock.",
         .args = args,
         .nargs = sizeof(args) / sizeof(args[0]),
         .max_rest = 1,

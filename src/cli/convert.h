@@ -129,6 +129,8 @@ size_t xo_cv_setters(xo_cv *cv, const xo_cv_node *bean, xo_cv_arg *out, size_t m
 size_t xo_cv_constructor(xo_cv *cv, const xo_cv_node *bean, xo_cv_arg *out, size_t most);
 xo_cv_arg xo_cv_element(const xo_cv_node *node);                       /* of <value>, <ref>, <bean>... itself */
 int xo_cv_text(xo_cv *cv, const xo_cv_arg *arg, xo_cv_value *out);     /* 1: it is a text */
+/* What the bean of this id, some properties or a map, holds under a name, as it stands there; NULL. */
+const char *xo_cv_entry(xo_cv *cv, const char *id, const char *name);
 const xo_cv_node *xo_cv_target(xo_cv *cv, const xo_cv_arg *arg);       /* the bean it names or holds; NULL */
 /* The <map>, <props>, <list>... that it is, also behind a reference or a factory bean; NULL. */
 const xo_cv_node *xo_cv_container(xo_cv *cv, const xo_cv_arg *arg);

@@ -223,18 +223,24 @@ size_t xo_cv_setters(xo_cv *cv, const xo_cv_node *bean, xo_cv_arg *out, size_t m
     return given(cv, bean, "property", "/schema/p", out, most);
 }
 
+/* index="1", or c:_1="..."; those without one stay behind those that have one. */
+static size_t index_of(const xo_cv_arg *arg)
+{
+    const char *index = strcmp(arg->at->name, "constructor-arg") == 0 ? xo_cv_attribute(arg->at, "index") : NULL;
+    const char *p = arg->name[0] == '_' ? arg->name + 1 : index ? index : "";
+    return isdigit((unsigned char)*p) && strlen(p) < 3 ? (size_t)strtoul(p, NULL, 10) : 100;
+}
+
 size_t xo_cv_constructor(xo_cv *cv, const xo_cv_node *bean, xo_cv_arg *out, size_t most)
 {
     size_t n = given(cv, bean, "constructor-arg", "/schema/c", out, most);
-    for (size_t i = 0; i < n; i++) { /* by index where they have one */
-        const char *index = xo_cv_attribute(out[i].at, "index");
-        const char *p = out[i].name[0] == '_' ? out[i].name + 1 : index ? index : "";
-        size_t to = isdigit((unsigned char)*p) && strlen(p) < 3 ? (size_t)strtoul(p, NULL, 10) : i;
-        if (to < n && to > i) {
-            xo_cv_arg swap = out[to];
-            out[to] = out[i];
-            out[i] = swap;
+    for (size_t i = 1; i < n; i++) { /* few, and mostly in order */
+        xo_cv_arg one = out[i];
+        size_t to = i;
+        for (; to > 0 && index_of(&one) < index_of(&out[to - 1]); to--) {
+            out[to] = out[to - 1];
         }
+        out[to] = one;
     }
     return n;
 }
@@ -271,6 +277,25 @@ const xo_cv_node *xo_cv_target(xo_cv *cv, const xo_cv_arg *arg)
     return v && strcmp(v->name, "bean") == 0 ? v : NULL;
 }
 
+static const char *plain(const xo_cv_arg *arg)
+{
+    return arg->text ? arg->text : arg->value && strcmp(arg->value->name, "value") == 0 ? arg->value->text : NULL;
+}
+
+/* A bean that is a text: java.lang.String and its argument, or a constant, whose name says enough. */
+static const char *text_of_bean(xo_cv *cv, const xo_cv_node *bean)
+{
+    const char *class = xo_cv_class_name(xo_cv_class(cv, bean)), *field = strcmp(bean->name, "constant") == 0 ? xo_cv_attribute(bean, "static-field") : NULL;
+    xo_cv_arg one[2];
+    if (strcmp(class, "String") == 0) {
+        return xo_cv_constructor(cv, bean, one, 2) == 1 ? plain(&one[0]) : NULL;
+    }
+    if (strcmp(class, "FieldRetrievingFactoryBean") == 0) {
+        field = xo_cv_property(cv, bean, "staticField", one) ? plain(&one[0]) : xo_cv_attribute(bean, "id");
+    }
+    return field ? xo_cv_class_name(field) : NULL;
+}
+
 int xo_cv_text(xo_cv *cv, const xo_cv_arg *arg, xo_cv_value *out)
 {
     const char *text = arg->text;
@@ -280,13 +305,9 @@ int xo_cv_text(xo_cv *cv, const xo_cv_arg *arg, xo_cv_value *out)
     if (!text && !arg->ref && !arg->value) {
         text = arg->at->text; /* <prop key="..">text</prop> */
     }
-    if (!text) { /* a bean that is a text: java.lang.String and its argument */
-        const xo_cv_node *bean = xo_cv_target(cv, arg);
-        xo_cv_arg one[2];
-        if (!bean || strcmp(xo_cv_class(cv, bean), "java.lang.String") != 0 || xo_cv_constructor(cv, bean, one, 2) != 1) {
-            return 0;
-        }
-        text = one[0].text ? one[0].text : one[0].value && strcmp(one[0].value->name, "value") == 0 ? one[0].value->text : NULL;
+    if (!text) {
+        const xo_cv_node *bean = arg->value && strcmp(arg->value->name, "constant") == 0 ? arg->value : xo_cv_target(cv, arg);
+        text = bean ? text_of_bean(cv, bean) : NULL;
     }
     if (!text) {
         return 0;
@@ -374,6 +395,19 @@ static void add_entry(xo_cv *cv, xo_cv_items *out, const xo_cv_node *entry)
     } else {
         xo_cv_say(cv, XO_CV_STOP, entry, "this entry is neither a plain key nor a plain value; look at it by hand");
     }
+}
+
+const char *xo_cv_entry(xo_cv *cv, const char *id, const char *name)
+{
+    const xo_cv_arg arg = {.at = cv->root, .name = "", .ref = id};
+    const xo_cv_node *c = xo_cv_container(cv, &arg);
+    for (const xo_cv_node *n = c ? c->first : NULL; n; n = n->next) {
+        const char *key = xo_cv_attribute(n, "key"), *value = xo_cv_attribute(n, "value");
+        if (key && strcmp(key, name) == 0) {
+            return value ? value : n->first && strcmp(n->first->name, "value") == 0 ? n->first->text : *n->text ? n->text : NULL;
+        }
+    }
+    return NULL;
 }
 
 static void collect_from(xo_cv *cv, const xo_cv_node *c, xo_cv_items *out)

@@ -215,13 +215,34 @@ static void subscription_by_call(xo_cv *cv, xo_cv_consumer *c, const xo_cv_node 
     }
 }
 
+/* Apache's consumers are made with their group: the argument of that name, or the first text. */
+static void constructed(xo_cv *cv, xo_cv_consumer *c, const xo_cv_node *bean)
+{
+    enum { MOST = 16 };
+    xo_cv_arg all[MOST];
+    xo_cv_value v;
+    size_t n = xo_cv_constructor(cv, bean, all, MOST);
+    int found = 0;
+    for (size_t i = 0; i < n; i++) {
+        int named = strcmp(all[i].name, "consumerGroup") == 0;
+        if (xo_cv_text(cv, &all[i], &v) && (named || (!found && (!*all[i].name || *all[i].name == '_')))) {
+            c->group = v;
+            found = 1;
+        } else {
+            xo_cv_say(cv, XO_CV_DIFFERS, all[i].at, "an argument of the constructor (%.60s): look at it by hand", *all[i].name ? all[i].name : "without a name");
+        }
+    }
+}
+
 /* The settings: the bean "properties", a factory's argument, and plain setters. */
 static void settings_of(xo_cv *cv, xo_cv_consumer *c, const xo_cv_node *bean)
 {
     static const char *const structure[] = {"properties", "subscriptionTable", "subscriptions", "subscription", "messageListener"};
     xo_cv_items items = {0};
     xo_cv_arg arg, all[MOST_ARGS];
-    if (xo_cv_property(cv, bean, "properties", &arg) || xo_cv_constructor(cv, bean, &arg, 1) == 1) {
+    if (strstr(xo_cv_class_name(xo_cv_class(cv, bean)), "MQPushConsumer")) {
+        constructed(cv, c, bean);
+    } else if (xo_cv_property(cv, bean, "properties", &arg) || xo_cv_constructor(cv, bean, &arg, 1) == 1) {
         xo_cv_collect(cv, &arg, &items);
     }
     size_t n = xo_cv_setters(cv, bean, all, MOST_ARGS);
@@ -299,12 +320,26 @@ static void add_consumer(xo_cv *cv, const xo_cv_node *bean, int kind)
     name_variables(cv, c);
 }
 
+/* Is it one of the files that were named? Their names without folders count. */
+static int was_read(const xo_cv *cv, const char *resource)
+{
+    const char *slash = strrchr(resource, '/'), *colon = strrchr(resource, ':'), *base = slash ? slash + 1 : colon ? colon + 1 : resource;
+    for (const xo_cv_node *n = cv->root->first; n; n = n->next) {
+        if (strcmp(n->file, base) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* What else stands in the files and touches messages, but is not read. */
 static void look_around(xo_cv *cv, const xo_cv_node *n)
 {
     const char *class = is_bean(n) ? xo_cv_class_name(xo_cv_class(cv, n)) : "", *resource = xo_cv_attribute(n, "resource");
     if (strcmp(n->name, "import") == 0 && resource) {
-        xo_cv_say(cv, XO_CV_DIFFERS, n, "imports %.150s: what stands there is known only if it was named on the command line too", resource);
+        if (!was_read(cv, resource)) {
+            xo_cv_say(cv, XO_CV_STOP, n, "imports %.150s, which was not read: name that file on the command line too", resource);
+        }
     } else if (strcmp(n->name, "component-scan") == 0) {
         xo_cv_say(cv, XO_CV_DIFFERS, n, "beans that annotations make (@Component, @Bean) are not seen: look for consumers and data sources among them");
     } else if (strcmp(n->name, "aspectj-autoproxy") == 0 || strstr(class, "TransactionAspect")) {

@@ -51,27 +51,67 @@ static const char *behind_brace(const char *p, const char *end)
     return NULL;
 }
 
-/* #{T(..PropertyKeyConst).GROUP_ID}, #{props['mq.topic']}, #{'text'}; 0: it is more than that. */
+/* #{bean['name']} and #{bean.name}: of properties that stand in the files; the name is n bytes. */
+static const char *of_bean(xo_cv *cv, const char *bean, size_t nbean, const char *name, size_t n)
+{
+    while (nbean && *bean == ' ') {
+        bean++;
+        nbean--;
+    }
+    return nbean ? xo_cv_entry(cv, xo_cv_keep(cv, bean, nbean), xo_cv_keep(cv, name, n)) : NULL;
+}
+
+/* The whole of it in quotes, or a name in brackets, which may also be among the given values. */
+static int quoted(xo_cv *cv, xo_buf *out, const char *p, const char *end, const char *quote, int depth)
+{
+    const char *close = memchr(quote + 1, '\'', (size_t)(end - quote - 1));
+    if (close && quote == p && close + 1 == end) {
+        return expand(cv, out, quote + 1, (size_t)(close - quote - 1), depth + 1);
+    }
+    if (!close || quote == p || quote[-1] != '[' || close + 2 != end || close[1] != ']') {
+        return 0;
+    }
+    const char *value = of_bean(cv, p, (size_t)(quote - 1 - p), quote + 1, (size_t)(close - quote - 1));
+    return value ? expand(cv, out, value, strlen(value), depth + 1) : one(cv, out, quote + 1, (size_t)(close - quote - 1), depth);
+}
+
+/* #{T(..PropertyKeyConst).GROUP_ID}, #{props['mq.topic']}, #{props.topic}, #{'text'}, and any of them with ?: and another one behind; 0: it is more than that. */
 static int expression(xo_cv *cv, xo_buf *out, const char *p, size_t n, int depth)
 {
-    const char *end = p + n, *dot = NULL, *quote = memchr(p, '\'', n);
+    if (depth > NESTED || ++cv->expansions > EXPANSIONS) {
+        return 0;
+    }
+    while (n && p[n - 1] == ' ') {
+        n--;
+    }
+    while (n && *p == ' ') {
+        p++;
+        n--;
+    }
+    const char *end = p + n, *dot = NULL, *instead = memmem(p, n, "?:", 2);
+    if (instead) {
+        size_t before = out->len;
+        if (expression(cv, out, p, (size_t)(instead - p), depth + 1)) {
+            return 1;
+        }
+        if (out->p) {
+            out->p[out->len = before] = 0;
+        }
+        return expression(cv, out, instead + 2, (size_t)(end - instead) - 2, depth + 1);
+    }
+    const char *quote = n ? memchr(p, '\'', n) : NULL;
+    if (quote) {
+        return quoted(cv, out, p, end, quote, depth);
+    }
     for (const char *q = p; q < end; q++) {
         dot = *q == '.' ? q : dot;
-    }
-    if (quote) {
-        const char *close = memchr(quote + 1, '\'', (size_t)(end - quote - 1));
-        int whole = close && quote == p && close + 1 == end;
-        int index = close && quote > p && quote[-1] == '[' && close + 2 == end && close[1] == ']';
-        if (whole) {
-            return expand(cv, out, quote + 1, (size_t)(close - quote - 1), depth + 1);
-        }
-        return index && one(cv, out, quote + 1, (size_t)(close - quote - 1), depth);
     }
     if (n > 2 && p[0] == 'T' && p[1] == '(' && dot && memchr(p, ')', (size_t)(dot - p))) {
         xo_buf_add(out, dot + 1, (size_t)(end - dot - 1));
         return 1;
     }
-    return 0;
+    const char *first = n ? memchr(p, '.', n) : NULL, *value = first ? of_bean(cv, p, (size_t)(first - p), first + 1, (size_t)(end - first) - 1) : NULL;
+    return value && expand(cv, out, value, strlen(value), depth + 1);
 }
 
 /* Appends the text with everything resolved; 0: something stays open, or it is too deep or too long. */

@@ -1,9 +1,8 @@
 /* xonce convert: XML through libxml2's SAX2 interface into a small tree with bounds; no entities, no network, no document type. Also the arena. */
 #include "cli/convert.h"
 #include "proto/xml_read.h"
-#include <libxml/parser.h>
-#include <libxml/parserInternals.h>
-#include <libxml/xmlversion.h>
+#include "proto/xml_sax.h"
+#include <libxml/SAX2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,20 +78,17 @@ void xo_cv_free(xo_cv *cv)
 /* ---- the tree ---- */
 
 typedef struct {
+    xo_sax sax;
     xo_cv *cv;
     const char *file;
-    xmlParserCtxtPtr parser;
     xo_cv_node *open;
     xo_buf text; /* of the open element, since its last child */
     int depth;
-    xonce_status status;
-    char why[200];
 } walk;
 
 static void stop(walk *w, xonce_status st)
 {
-    w->status = w->status ? w->status : st;
-    xmlStopParser(w->parser);
+    xo_sax_stop(&w->sax, st);
 }
 
 static const char *text_of(const xmlChar *s)
@@ -123,7 +119,7 @@ static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, co
 {
     (void)prefix, (void)uri, (void)nspaces, (void)spaces, (void)ndefaulted;
     walk *w = data;
-    if (w->status) {
+    if (w->sax.status) {
         return;
     }
     xo_cv_node *node = xo_arena_alloc(&w->cv->memory, sizeof(*node));
@@ -131,7 +127,7 @@ static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, co
         stop(w, xo_nomem());
         return;
     }
-    node->line = xmlSAX2GetLineNumber(w->parser);
+    node->line = xmlSAX2GetLineNumber(w->sax.parser);
     if (++w->depth > XO_CV_DEPTH || ++w->cv->nodes > XO_CV_NODES) {
         stop(w, w->depth > XO_CV_DEPTH ? xo_fail(XONCE_E_INVALID, "%s:%d: elements are nested more than %d deep", w->file, node->line, XO_CV_DEPTH)
                                        : xo_fail(XONCE_E_INVALID, "%s:%d: more than %d elements", w->file, node->line, XO_CV_NODES));
@@ -152,7 +148,7 @@ static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, co
 static void on_text(void *data, const xmlChar *s, int n)
 {
     walk *w = data;
-    if (!w->status && n > 0) {
+    if (!w->sax.status && n > 0) {
         xo_buf_add(&w->text, s, (size_t)n);
     }
 }
@@ -161,7 +157,7 @@ static void on_end(void *data, const xmlChar *local, const xmlChar *prefix, cons
 {
     (void)local, (void)prefix, (void)uri;
     walk *w = data;
-    if (w->status) {
+    if (w->sax.status) {
         return;
     }
     if (xo_buf_status(&w->text) != XONCE_OK) {
@@ -187,57 +183,24 @@ static void on_reference(void *data, const xmlChar *name)
 {
     walk *w = data;
     stop(w, xo_fail(XONCE_E_INVALID, "%s:%d: the entity &%.60s; is declared nowhere that is read; write its text into the file", w->file,
-                    xmlSAX2GetLineNumber(w->parser), text_of(name)));
-}
-
-/* libxml2 2.12 made the error const */
-#if LIBXML_VERSION >= 21200
-typedef const xmlError *complaint;
-#else
-typedef xmlErrorPtr complaint;
-#endif
-static void on_error(void *data, complaint e)
-{
-    walk *w = data;
-    if (!e || e->level < XML_ERR_ERROR || w->why[0] || w->status) {
-        return;
-    }
-    size_t n = e->message ? strcspn(e->message, "\r\n") : 0;
-    (void)snprintf(w->why, sizeof(w->why), "%d: %.*s", e->line, (int)(n > 140 ? 140 : n), e->message ? e->message : "");
+                    xmlSAX2GetLineNumber(w->sax.parser), text_of(name)));
 }
 
 static xonce_status run(walk *w, const char *doc, size_t n)
 {
     xmlSAXHandler sax;
+    int well_formed = 0;
     memset(&sax, 0, sizeof(sax));
-    sax.initialized = XML_SAX2_MAGIC;
     sax.startElementNs = on_start;
     sax.endElementNs = on_end;
     sax.characters = sax.ignorableWhitespace = sax.cdataBlock = on_text;
     sax.reference = on_reference;
-    sax.serror = on_error;
-    xmlParserCtxtPtr c = xmlCreateMemoryParserCtxt(doc, (int)n);
-    if (!c) {
-        return xo_nomem();
-    }
     /* NOENT, since libxml2 hands out &amp; of an attribute as "&#38;" without it; there is no document type that could declare more */
-    xmlCtxtUseOptions(c, XML_PARSE_NOENT | XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
-    *c->sax = sax;
-    c->userData = w;
-    w->parser = c;
-    xmlParseDocument(c);
-    int well_formed = c->wellFormed, no_memory = c->errNo == XML_ERR_NO_MEMORY;
-    if (c->myDoc) {
-        xmlFreeDoc(c->myDoc);
-    }
-    xmlFreeParserCtxt(c);
-    if (w->status) {
-        return w->status;
-    }
-    if (no_memory || w->cv->failed) {
+    xonce_status st = xo_sax_run(&w->sax, &sax, doc, n, XML_PARSE_NOENT, &well_formed);
+    if (st == XONCE_OK && w->cv->failed) {
         return xo_nomem();
     }
-    return well_formed ? XONCE_OK : xo_fail(XONCE_E_INVALID, "%s:%s: the XML is not well-formed", w->file, w->why[0] ? w->why : "1");
+    return st != XONCE_OK || well_formed ? st : xo_fail(XONCE_E_INVALID, "%s:%d: %s: the XML is not well-formed", w->file, w->sax.why[0] ? w->sax.line : 1, w->sax.why);
 }
 
 xonce_status xo_cv_parse(xo_cv *cv, const char *path)
@@ -254,7 +217,6 @@ xonce_status xo_cv_parse(xo_cv *cv, const char *path)
     if (xo_xml_check_bytes(&doc, &n) != XONCE_OK) {
         return xo_error_context("%s", path);
     }
-    xmlInitParser();
     walk w = {.cv = cv, .open = cv->root, .text = {.max = XO_CV_TEXT_MAX}};
     w.file = xo_cv_keep(cv, base ? base + 1 : path, strlen(base ? base + 1 : path));
     st = run(&w, doc, n);

@@ -16,6 +16,7 @@ typedef struct {
     xo_cluster *c;
     char *topic, *group; /* wire names; NULL: not named */
     int told_refused;    /* the credentials: said once, not for each broker */
+    int open;            /* the broker that is looked at tells what it is, as clouds do not: questions that a member would not ask are no secret either */
     size_t group_unknown, masters;
 } look;
 
@@ -91,6 +92,7 @@ static int broker_info(look *k, const xo_broker *b, const char *address)
     json_t *body = answer.code == XO_RMQ_OK ? xo_wire_json(answer.body, answer.body_len) : NULL, *table = body ? json_object_get(body, "table") : NULL;
     const char *version = table ? xo_json_text(table, "brokerVersionDesc") : "", *up = table ? xo_json_text(table, "runtime") : "";
     int64_t began = table ? xo_json_int(table, "bootTimestamp") : 0, seconds = up ? uptime_s(up) : -1;
+    k->open = version && *version;
     xo_findings_good(k->f, "%s answers, after %" PRId64 " ms%s%s", name, took, version && *version ? ", version " : "", version ? version : "");
     if (began > 0 && seconds >= 0) {
         xo_doctor_clock(k->f, b->name, began + seconds * 1000 - now, 1000 + took);
@@ -132,34 +134,85 @@ static void broker_config(look *k, const xo_broker *b, const char *address)
     xo_command_free(&answer);
 }
 
-/* What a member of the group must be allowed to ask; the first needs right credentials only. */
+/* ---- rights ---- */
+
+typedef struct {
+    int32_t code;
+    int own;          /* a member asks it too */
+    const char *what; /* of which right the answer tells: RocketMQ 5's word for it; 4.x knows SUB alone */
+    const char *name; /* of the topic or group; NULL: not named */
+} question;
+
+/* One that changes nothing whatever the answer: offsets, a message by a key that none has, the end of a lock that nobody holds, members, figures. */
+static void make_request(const look *k, const xo_broker *b, const question *q, xo_command *r)
+{
+    xo_buf body = {0};
+    xo_command_init(r, q->code);
+    if (q->code == XO_RMQ_CONSUMER_LIST) {
+        xo_command_set(r, "consumerGroup", q->name);
+    } else if (q->code != XO_RMQ_UNLOCK) {
+        xo_command_set(r, "topic", q->name);
+    }
+    if (q->code == XO_RMQ_MAX_OFFSET) {
+        xo_command_set_int(r, "queueId", 0);
+    } else if (q->code == XO_RMQ_QUERY_MESSAGE) {
+        xo_command_set(r, "key", "xonce-doctor");
+        xo_command_set_int(r, "maxNum", 1);
+        xo_command_set_int(r, "beginTimestamp", 0);
+        xo_command_set_int(r, "endTimestamp", 1);
+    } else if (q->code == XO_RMQ_UNLOCK) {
+        const char *const parts[] = {"{\"clientId\":\"xonce-doctor\",\"onlyThisBroker\":true,\"consumerGroup\":", k->group, ",\"mqSet\":[{\"queueId\":0,\"topic\":", k->topic, ",\"brokerName\":", b->name, "}]}"};
+        for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+            if (i % 2) {
+                xo_buf_json(&body, parts[i], strlen(parts[i]));
+            } else {
+                xo_buf_str(&body, parts[i]);
+            }
+        }
+        xo_command_take_body(r, &body);
+    }
+    xo_buf_free(&body);
+}
+
+/* What is to be done, with the names in it. */
+static void tell_refused(look *k, const char *broker, const question *q)
+{
+    char *finding = xo_printf("broker %.100s refuses %s: %s", broker, q->what, xonce_error_last()->text);
+    char *remedy = xo_printf("check the access key and its secret; then what was granted: on RocketMQ 5 `mqadmin createAcl -s User:NAME -r Topic:%s,Group:%s -a Sub,Get -d Allow`, on 4.x SUB in topicPerms "
+                             "and groupPerms of plain_acl.yml",
+                             k->topic ? k->topic : "TOPIC", k->group ? k->group : "GROUP");
+    int sure = q->own || k->open;
+    xo_findings_add(k->f, sure ? XO_BROKEN : XO_UNWISE, finding ? finding : "a broker refuses the credentials", sure ? "without it no message is handed out" : "a consumer needs the same right", remedy);
+    free(finding);
+    free(remedy);
+    k->told_refused = 1;
+}
+
+/* What a member of the group must be allowed to ask; the first needs right credentials only on 4.x. A right that is missing is told once. */
 static void broker_rights(look *k, const xo_broker *b, const char *address)
 {
-    const struct {
-        int32_t code;
-        const char *about, *name;
-    } questions[] = {{XO_RMQ_MAX_OFFSET, "topic", k->topic}, {XO_RMQ_CONSUMER_LIST, "consumerGroup", k->group}};
-    for (size_t i = 0; i < 2 && !k->told_refused; i++) {
+    char *copies = k->group ? xo_printf("%%RETRY%%%s", k->group) : NULL, last[512] = "";
+    const question questions[] = {{XO_RMQ_MAX_OFFSET, 1, "offsets of the topic (Get)", k->topic},
+                                  {XO_RMQ_QUERY_MESSAGE, 0, "messages of the topic (Sub)", k->topic},
+                                  {XO_RMQ_UNLOCK, 1, "messages of the topic for the group (Sub of both)", k->topic && k->group ? k->topic : NULL},
+                                  {XO_RMQ_CONSUMER_LIST, 1, "the members of the group (Sub)", k->group},
+                                  {XO_RMQ_TOPIC_STATS, 0, "offsets of the group's retry topic (Get of the group)", copies}};
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
         xo_command request, answer;
-        char what[200];
         if (!questions[i].name) {
             continue;
         }
-        xo_command_init(&request, questions[i].code);
-        xo_command_set(&request, questions[i].about, questions[i].name);
-        if (i == 0) {
-            xo_command_set_int(&request, "queueId", 0);
-        }
+        make_request(k, b, &questions[i], &request);
         if (ask(k, address, &request, &answer) != XONCE_OK) {
             continue;
         }
-        (void)snprintf(what, sizeof(what), "broker %.100s", b->name);
-        if (answer.code != XO_RMQ_OK && xo_command_error(&answer, i == 0 ? "the topic" : "the group") == XONCE_E_AUTH) {
-            xo_findings_failed(k->f, XO_BROKEN, what);
-            k->told_refused = 1;
+        if (answer.code != XO_RMQ_OK && xo_command_error(&answer, "it says") == XONCE_E_AUTH && strcmp(last, xonce_error_last()->text) != 0) {
+            (void)snprintf(last, sizeof(last), "%s", xonce_error_last()->text);
+            tell_refused(k, b->name, &questions[i]);
         }
         xo_command_free(&answer);
     }
+    free(copies);
 }
 
 static void broker_group(look *k, const xo_broker *b, const char *address)
@@ -206,7 +259,9 @@ static void look_at_brokers(look *k)
         k->masters++;
         if (broker_info(k, &brokers[i], master)) {
             broker_config(k, &brokers[i], master);
-            broker_rights(k, &brokers[i], master);
+            if (!k->told_refused) {
+                broker_rights(k, &brokers[i], master);
+            }
             broker_group(k, &brokers[i], master);
         }
     }

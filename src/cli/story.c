@@ -32,8 +32,7 @@ static int64_t number(const xonce_row *r, int column)
     return xonce_row_is_null(r, column) ? -1 : xonce_row_int(r, column);
 }
 
-/* message_id without "#group": as the commands take it. */
-static const char *id_of(xo_story *s, const char *key)
+const char *xo_story_id(xo_story *s, const char *key)
 {
     size_t n = strlen(key), g = strlen(s->store->group);
     return xo_story_text(s, key, n > g + 1 && key[n - g - 1] == '#' ? n - g - 1 : n);
@@ -49,7 +48,7 @@ static xo_story_row *add(xo_story *s, xo_story_row **rows, size_t *n, size_t *ca
     *rows = more;
     more += (*n)++;
     *more = (xo_story_row){.transaction = -1, .batch = -1, .committed_ms = -1, .settled_to = -1, .attempts = -1, .size = -1, .marked_ms = -1};
-    more->id = id_of(s, xonce_row_text(r, 0));
+    more->id = xo_story_id(s, xonce_row_text(r, 0));
     more->collides = strcmp(xonce_row_text(r, 0), s->key) != 0;
     more->topic = copy_of(s, r, 1);
     more->at_ms = number(r, 2);
@@ -238,16 +237,10 @@ static xonce_status read_under(xo_story *s, const char *key)
     return st;
 }
 
-xonce_status xo_story_read(xo_story *s)
+static xonce_status read_by_id(xo_story *s)
 {
-    static const char *const engines[] = {[XO_DIALECT_PG] = "PostgreSQL", [XO_DIALECT_MYSQL] = "MySQL", [XO_DIALECT_SQLITE] = "SQLite"};
     char key[XO_KEY_SIZE];
-    s->watermark = s->updated = -1;
-    s->engine = engines[s->store->d->kind];
-    xonce_status st = read_layout(s);
-    if (st == XONCE_OK) {
-        st = xo_identity_key(key, s->id, strlen(s->id), s->store->group);
-    }
+    xonce_status st = xo_identity_key(key, s->id, strlen(s->id), s->store->group);
     if (st == XONCE_OK) {
         st = read_under(s, key);
     }
@@ -257,6 +250,25 @@ xonce_status xo_story_read(xo_story *s)
         key[strlen(s->id)] = '#';
         memcpy(key + strlen(s->id) + 1, s->store->group, strlen(s->store->group) + 1);
         st = read_under(s, key);
+    }
+    return st;
+}
+
+xonce_status xo_story_read(xo_story *s)
+{
+    static const char *const engines[] = {[XO_DIALECT_PG] = "PostgreSQL", [XO_DIALECT_MYSQL] = "MySQL", [XO_DIALECT_SQLITE] = "SQLite"};
+    char key[XO_KEY_SIZE];
+    s->watermark = s->updated = -1;
+    s->engine = engines[s->store->d->kind];
+    xonce_status st = read_layout(s);
+    if (st == XONCE_OK && s->at) {
+        st = xo_story_at(s);
+        if (st == XONCE_OK && s->key[0]) {
+            memcpy(key, s->key, sizeof(key));
+            st = read_under(s, key);
+        }
+    } else if (st == XONCE_OK) {
+        st = read_by_id(s);
     }
     if (st == XONCE_OK && s->has_ours) {
         st = read_group(s);
@@ -269,5 +281,6 @@ void xo_story_free(xo_story *s)
     free(s->records);
     free(s->rejected);
     free(s->lines);
+    free(s->ranges);
     xo_arena_free(&s->memory);
 }

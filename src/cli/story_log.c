@@ -1,7 +1,8 @@
-/* What log files say about one message: lines with its id, as text, logfmt or JSON. */
+/* What log files say about one message: lines with its id or its place, as text, logfmt or JSON. */
 #include "base/clock.h"
 #include "cli/story.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +10,8 @@
 
 enum { MOST_FILES = 1000, LINE_MAX_BYTES = 64 * 1024, MOST_LINES = 10000, NAME_MAX_BYTES = 24 };
 
-typedef enum { TIME, LEVEL, MSG, ID, GROUP, CAUSE, REASON, TRACE, ATTEMPT, PID, NAMES } name;
-static const char *const names[NAMES] = {"time", "level", "msg", "id", "group", "cause", "reason", "trace_id", "attempt", "pid"};
+typedef enum { TIME, LEVEL, MSG, ID, GROUP, CAUSE, REASON, TRACE, ATTEMPT, PID, TOPIC, BROKER, QUEUE, OFFSET, NAMES } name;
+static const char *const names[NAMES] = {"time", "level", "msg", "id", "group", "cause", "reason", "trace_id", "attempt", "pid", "topic", "broker", "queue", "offset"};
 typedef struct {
     const char *text[NAMES]; /* in the line, which is changed for it */
 } parsed;
@@ -106,14 +107,25 @@ static void parse_text(parsed *p, char *line)
     p->text[MSG] = text + 2;
 }
 
+static int is_it(const xo_story *s, const char *id)
+{
+    size_t n = strlen(id);
+    return strcmp(id, s->id) == 0 || (strncmp(id, s->key, n) == 0 && s->key[n] == '#');
+}
+
+static int is_there(const xo_story_place *at, const parsed *p)
+{
+    return p->text[TOPIC] && p->text[BROKER] && p->text[QUEUE] && p->text[OFFSET] && strcmp(p->text[TOPIC], at->topic) == 0 && strcmp(p->text[BROKER], at->broker) == 0 &&
+           strtoll(p->text[QUEUE], NULL, 10) == at->queue && strtoll(p->text[OFFSET], NULL, 10) == at->offset;
+}
+
 static void keep(xo_story *s, const parsed *p)
 {
     int64_t time;
     if (!p->text[ID] || !p->text[GROUP] || !p->text[TIME] || strcmp(p->text[GROUP], s->store->group) != 0 || xo_parse_time(p->text[TIME], &time) != XONCE_OK) {
         return;
     }
-    size_t n = strlen(p->text[ID]);
-    if ((strcmp(p->text[ID], s->id) != 0 && (strncmp(p->text[ID], s->key, n) != 0 || s->key[n] != '#')) || s->nlines >= MOST_LINES) {
+    if (!(s->at ? is_there(s->at, p) : is_it(s, p->text[ID])) || s->nlines >= MOST_LINES) {
         return;
     }
     xo_story_line *lines = xo_grow(s->lines, &s->cap_lines, s->nlines + 1, sizeof(*lines));
@@ -203,9 +215,9 @@ static int last_number(const char *path)
 
 xonce_status xo_story_logs(xo_story *s, const char *path)
 {
-    char *line = xo_calloc(LINE_MAX_BYTES, 1), *part = xo_strdup(s->key);
+    char *line = xo_calloc(LINE_MAX_BYTES, 1), *part = s->at ? xo_printf("%" PRId64, s->at->offset) : xo_strdup(s->key);
     xonce_status st = line && part ? XONCE_OK : xo_nomem();
-    if (st == XONCE_OK) {
+    if (st == XONCE_OK && !s->at) {
         part[strlen(part) - strlen(s->store->group) - 1] = 0;
         part[strcspn(part, "\"\\")] = 0; /* from there on it is written otherwise */
     }

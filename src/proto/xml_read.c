@@ -2,21 +2,17 @@
  * type. */
 #include "proto/xml_read.h"
 #include "base/buf.h"
-#include <libxml/parser.h>
-#include <libxml/parserInternals.h>
-#include <libxml/xmlversion.h>
+#include "proto/xml_sax.h"
 #include <limits.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 /* of one tag, and of all together: a document of ours has 10 KiB of them at most */
 enum { TAG_MAX = 64 * 1024, TAGS_MAX = 256 * 1024 };
 
 typedef struct {
+    xo_sax sax;
     const xo_xml_shape *shape;
     void *arg;
-    xmlParserCtxtPtr parser;
     xo_buf text;            /* the texts of one item, each followed by a NUL */
     int depth, field_depth; /* field_depth: where fields stand; a field is open at it when field >= 0 */
     int in_item, field;
@@ -25,21 +21,11 @@ typedef struct {
         size_t at, len;
         int seen;
     } span[XO_XML_FIELDS];
-    xonce_status status; /* ours; XONCE_OK while all is well. The error is set then */
-    char why[160];       /* libxml2's first complaint */
 } walk;
 
-static void initialise(void)
-{
-    xmlInitParser();
-}
-
-/* Ends the reading with the error that was just set. */
 static void stop(walk *w, xonce_status st)
 {
-    if (!w->status)
-        w->status = st;
-    xmlStopParser(w->parser);
+    xo_sax_stop(&w->sax, st);
 }
 
 static int find_field(const walk *w, const char *name)
@@ -78,7 +64,7 @@ static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, co
     (void)prefix, (void)uri, (void)nspaces, (void)spaces, (void)nattributes, (void)ndefaulted, (void)attributes;
     walk *w = data;
     const char *name = (const char *)local;
-    if (w->status)
+    if (w->sax.status)
         return;
     if (++w->depth > XO_XML_DEPTH) {
         stop(w, xo_fail(XONCE_E_INVALID, "XML elements are nested more than %d deep", XO_XML_DEPTH));
@@ -108,7 +94,7 @@ static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, co
 static void on_text(void *data, const xmlChar *s, int n)
 {
     walk *w = data;
-    if (w->field >= 0 && !w->status && n > 0)
+    if (w->field >= 0 && !w->sax.status && n > 0)
         xo_buf_add(&w->text, s, (size_t)n);
 }
 
@@ -116,7 +102,7 @@ static void on_end(void *data, const xmlChar *local, const xmlChar *prefix, cons
 {
     (void)local, (void)prefix, (void)uri;
     walk *w = data;
-    if (w->status)
+    if (w->sax.status)
         return;
     if (w->field >= 0 && w->depth == w->field_depth) {
         w->span[w->field].at = w->start;
@@ -138,22 +124,6 @@ static void on_doctype(void *data, const xmlChar *name, const xmlChar *external,
 {
     (void)name, (void)external, (void)system;
     stop(data, xo_fail(XONCE_E_INVALID, "a document type declaration is refused"));
-}
-
-/* libxml2 2.12 made the error const */
-#if LIBXML_VERSION >= 21200
-typedef const xmlError *complaint;
-#else
-typedef xmlErrorPtr complaint;
-#endif
-static void on_error(void *data, complaint e)
-{
-    walk *w = data;
-    if (!e || e->level < XML_ERR_ERROR || w->why[0] || w->status)
-        return;
-    size_t n = e->message ? strcspn(e->message, "\r\n") : 0;
-    (void)snprintf(w->why, sizeof w->why, "line %d: %.*s", e->line, (int)(n > 100 ? 100 : n),
-                   e->message ? e->message : "");
 }
 
 /* What is not a tag although it starts with '<', and its end, which is behind the whole opening. */
@@ -237,42 +207,25 @@ xonce_status xo_xml_check_bytes(const char **doc, size_t *n)
 static xonce_status run(walk *w, const char *doc, size_t n)
 {
     xmlSAXHandler sax;
+    int well_formed = 0;
     memset(&sax, 0, sizeof sax);
-    sax.initialized = XML_SAX2_MAGIC;
     sax.startElementNs = on_start;
     sax.endElementNs = on_end;
     sax.characters = sax.ignorableWhitespace = sax.cdataBlock = on_text;
     sax.internalSubset = on_doctype;
-    sax.serror = on_error;
-    xmlParserCtxtPtr c = xmlCreateMemoryParserCtxt(doc, (int)n);
-    if (!c)
-        return xo_nomem();
-    xmlCtxtUseOptions(c, XML_PARSE_HUGE | XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
-    *c->sax = sax;
-    c->userData = w;
-    w->parser = c;
-    xmlParseDocument(c);
-    int well_formed = c->wellFormed, no_memory = c->errNo == XML_ERR_NO_MEMORY;
-    if (c->myDoc)
-        xmlFreeDoc(c->myDoc);
-    xmlFreeParserCtxt(c);
-    if (w->status)
-        return w->status;
-    if (no_memory)
-        return xo_nomem();
-    if (!well_formed)
-        return xo_fail(XONCE_E_INVALID, "the XML is not well-formed: %s", w->why[0] ? w->why : "unknown reason");
-    return XONCE_OK;
+    xonce_status st = xo_sax_run(&w->sax, &sax, doc, n, XML_PARSE_HUGE, &well_formed);
+    if (st || well_formed)
+        return st;
+    return w->sax.why[0] ? xo_fail(XONCE_E_INVALID, "the XML is not well-formed: line %d: %s", w->sax.line, w->sax.why)
+                         : xo_fail(XONCE_E_INVALID, "the XML is not well-formed: unknown reason");
 }
 
 xonce_status xo_xml_read(const xo_xml_shape *shape, void *arg, const char *doc, size_t n)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     xonce_status st;
     walk w;
     if (xo_xml_read_plain(shape, arg, doc, n, &st))
         return st;
-    pthread_once(&once, initialise);
     memset(&w, 0, sizeof w);
     w.shape = shape;
     w.arg = arg;

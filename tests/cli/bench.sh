@@ -4,27 +4,10 @@
 unset XONCE_STORE
 cd "$T" || exit 1
 x=$XONCE
-ENGINE=${1:-sqlite}
+database "${1:-sqlite}"
 case $ENGINE in
-    sqlite)
-        STORE=sqlite:$T/shop.db
-        db() { sqlite "$T/shop.db" "$1"; }
-        tables() { db "SELECT count(*) FROM sqlite_master WHERE name = 'xonce_bench'"; }
-        ;;
-    postgres | mysql)
-        [ -z "$(servers_missing "$ENGINE")" ] || skip_all "$ENGINE needs the Debian package $(servers_missing "$ENGINE")"
-        XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
-        export XONCE_SERVERS_DIR
-        at_end servers_end
-        servers_start "$ENGINE" || bail "$ENGINE does not start"
-        STORE=$(servers_uri "$ENGINE")
-        if [ "$ENGINE" = postgres ]; then
-            db() { PGOPTIONS='-c client_min_messages=error' "$(servers_postgres_bin)/psql" -XAtq -d "$STORE" -c "$1"; }
-        else
-            db() { printf 'USE xonce; %s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)"; }
-        fi
-        tables() { db "SELECT count(*) FROM information_schema.tables WHERE table_name = 'xonce_bench'"; }
-        ;;
+    sqlite) tables() { db "SELECT count(*) FROM sqlite_master WHERE name = 'xonce_bench'"; } ;;
+    *) tables() { db "SELECT count(*) FROM information_schema.tables WHERE table_name = 'xonce_bench'"; } ;;
 esac
 bench() { timeout 120 "$x" bench --store "$STORE" --workers 4 "$@"; }
 records() { db "SELECT count(*) FROM transaction_record WHERE consumer_group = 'GID_xonce_bench'"; }

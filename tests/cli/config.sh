@@ -53,6 +53,7 @@ wrong '[subscription a]\ntopic =\ntags =\nsql = SELECT 1\nstore = sqlite:one.db\
 wrong '[subscription a]\ntopic = t\ntopic = u\n' 'wrong.conf:3: topic is given twice' "a line twice"
 wrong '[subscription a]\ntopc = t\n' 'wrong.conf:2: .*did you mean "topic"' "a mistyped line"
 wrong '[subscription]\n' 'wrong.conf:1: expected' "a section without a name"
+wrong '[subscription a]\nbatch = 0\n' 'wrong.conf:2: .*whole number of 1 to 1024' "a batch of none"
 wrong '[subscripton a]\n' 'wrong.conf:1: expected' "an unknown section"
 wrong '[store a]\nuri = sqlite:one.db\nbatch.max = 3\n' 'wrong.conf:3: .*batch.max' "a setting that no single store has"
 wrong '[store a]\nstore.tries = 3\n[subscription s]\ntopic = t\nsql = SELECT 1\n' '\[store a\]: uri is missing' "a store without a URI"
@@ -139,15 +140,69 @@ check "settings that are unsafe are refused" wait_for_line 20 live.err 'prune.ke
 printf '{"id":"o4"}\n' | send orders
 check "it still consumes" wait_for 20 eval '[ "$(db one "SELECT count(*) FROM orders WHERE id = '\''o4'\''")" = 1 ]'
 
+# ---- SIGHUP with sections ----
+# sections SQL BATCH TOPIC [MORE]
+sections() {
+    printf '%b' "log.level = info\nprune.every = 0\nbatch.linger = 1ms\nstatus = 127.0.0.1:0\n[consume]\nfrom = $SERVE_URL\ngroup = GID_live\nstore = one\n[store one]\nuri = sqlite:$T/one.db\n" \
+        "[subscription live]\ntopic = live\nsql = $1\nbatch = $2\n[subscription other]\ntopic = $3\nsql = INSERT INTO orders VALUES (:body)\n[subscription run]\ntopic = run\nexec = true\n${4:-}" >sections.conf
+}
+sections 'INSERT INTO bills VALUES (:body, NULL)' 16 other
+start sections "$x" consume --config sections.conf
+sections=$STARTED
+limits() {
+    local url
+    url=$(sed -n 's|^status on http://\(.*\):\([0-9]*\)/*$|/dev/tcp/\1/\2|p' sections.out)
+    (exec 3<>"$url" && printf 'GET /status.json HTTP/1.0\r\n\r\n' >&3 && timeout 10 cat <&3) | tr '{' '\n' | sed -n 's/.*"topic":"\([a-z]*\)".*"batch_limit":\([0-9]*\).*/\1 \2/p' | tr '\n' ' '
+}
+limits_are() { [ "$(limits 2>/dev/null)" = "$1" ]; }
+check "each subscription has its own batches: as its section says, as all, a program's message alone" wait_for 20 limits_are "live 16 other 128 run 1 "
+note "$(limits)"
+printf 'one\n' | send live
+bill() { [ "$(db one "SELECT count(*) FROM bills WHERE id = '$1' AND tenant IS $2")" = 1 ]; }
+check "the SQL of the file is used" wait_for 20 bill one NULL
+sections 'INSERT INTO bills VALUES (:body, nobody)' 7 other
+kill -HUP "$sections"
+check "new SQL that does not fit the database is told" wait_for_line 20 sections.err 'the new SQL cannot be used: all settings stay as they were'
+check "and nothing is changed by halves" limits_are "live 16 other 128 run 1 "
+printf 'two\n' | send live
+check "the old one goes on" wait_for 20 bill two NULL
+sections "INSERT INTO bills VALUES (:body, 'new')" 7 another '[subscription third]\ntopic = third\nsql = SELECT 1\n[store two]\nuri = sqlite:two.db\n'
+sed -i 's/^uri = .*one.db$/&\ntenants = x/' sections.conf
+kill -HUP "$sections"
+check "new SQL is taken at work" wait_for_line 20 sections.err '\[subscription live\]: sql has changed'
+check "and batches" wait_for 20 limits_are "live 7 other 128 run 1 "
+check "a section that needs a restart is named, and why" wait_for_line 20 sections.err '\[subscription other\] topic: changed, but all of it stays as it was until a restart'
+check "one that is new too" wait_for_line 20 sections.err '\[subscription third\] is new: it begins with a restart'
+check "and databases" wait_for_line 20 sections.err '\[store one\] has changed: that holds after a restart'
+printf 'three\n' | send live
+check "the new SQL is used" wait_for 20 bill three "'new'"
+kill -HUP "$sections"
+check "what was taken is not told again" wait_for 20 eval '[ "$(grep -c "the configuration was read again" sections.err)" = 2 ]'
+is "$(grep -c 'sql has changed' sections.err)" 1 "it is in force"
+stop "$sections" TERM 20
+is "$(tail -n 1 sections.out)" "consumed 3 fresh, 0 duplicate, 0 rejected, 0 retried" "each message once"
+
 # ---- signals ----
 stop "$live" TERM 20
 check "one signal stops it in order" grep -q "^consumed 4 fresh" live.out
-printf '%s\n' '#!/bin/sh' "echo begun >>'$T/begun'" 'exec sleep 60' >slow.sh && chmod +x slow.sh
+# begun tells that it runs; it ends when there is a file "go"
+printf '%s\n' '#!/bin/sh' "echo begun >>'$T/begun'" "while [ ! -e '$T/go' ]; do sleep 0.1; done" >slow.sh && chmod +x slow.sh
+# Has the process taken its first signal? From then on it catches none (bit 15 is SIGTERM's).
+has_heard() { [ $((16#$(awk '$1 == "SigCgt:" { print $2 }' "/proc/$1/status") & 1 << 14)) -eq 0 ]; }
 printf 'slow\n' | send slow
 start slow "$x" consume --from "$SERVE_URL" --topic slow --group GID_slow --store "sqlite:$T/one.db" --exec ./slow.sh
 wait_for 20 test -s begun
 kill -TERM "$STARTED"
-check "it waits for the program that runs" eval "tap_pause 0.3; kill -0 $STARTED"
+check "a signal is heard" wait_for 20 has_heard "$STARTED"
+touch go
+check "it ends" servers_wait_gone "$STARTED" 20
+like "$(tail -n 1 slow.out)" '^consumed 1 fresh, 0 duplicate' "having waited for the program that ran"
+rm -f begun go
+printf 'slow\n' | send slow
+start slow1 "$x" consume --from "$SERVE_URL" --topic slow --group GID_slow1 --store "sqlite:$T/one.db" --exec ./slow.sh
+wait_for 20 test -s begun
+kill -TERM "$STARTED"
+check "while a program runs" wait_for 20 has_heard "$STARTED"
 kill -INT "$STARTED"
 check "a second signal, another one, ends it" servers_wait_gone "$STARTED" 5
 rm -f begun

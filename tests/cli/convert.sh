@@ -91,6 +91,28 @@ like "$(cat apache/xonce.env)" 'postgresql://app:<PASSWORD>@pg:5432/stock' "Post
 converted both 0 "$in/consumer-bean.xml" "$in/two-consumers.xml" --data-source ds
 is "$(cd both && echo *.c)" "consumer.c in_batches.c in_order.c" "several files are one"
 
+# ---- files of other hands ----
+sed 's/encoding="UTF-8"/encoding="GBK"/' "$in/old-ons.xml" | iconv -f UTF-8 -t GBK >old-ons.xml
+converted old 3 old-ons.xml
+like "$(cat old/consumer.c)" '"CID_shop_order".*xonce_on\(consumer, "shop_order", "create \|\| pay", orderMsgListener' "an old ConsumerBean with a map, a CDATA and comments in GBK"
+like "$(cat out)" 'ONSAddr = http://onsaddr.* is not a name server but a page' "its address server is told"
+converted made 3 "$in/constructor.xml"
+like "$(cat made/stockConsumer.c)" '"stock-group".*"stock", "in \|\| out", StockListener' "Apache's consumer is made with its group"
+like "$(cat made/priceConsumer.c)" '"price-group".*"price", "\*", priceListener' "c: and p: attributes"
+is "$(grep -c 'GROUP_ID' out)" 0 "nothing asks for the group"
+converted constants 0 "$in/constants.xml"
+like "$(cat constants/consumer.c)" '"GID_bills".*"bills", "\*", billsListener' "util:constant, a value of util:properties, and ?: behind one that is not there"
+is "$(conf constants/xonce.conf workers)/$(conf constants/xonce.conf attempts)" 12/7 "FieldRetrievingFactoryBean and T(...) as names"
+like "$(cat constants/xonce.env)" 'XONCE_STORE="mysql://app:<PASSWORD>@db:3306/bills"' "arguments of a constructor in any order of their indexes"
+converted nested 0 "$in/nested.xml" --secrets
+like "$(cat nested/consumer.c)" '"GID_shop".*"shop", "\*", Listener' "beans inside of beans, prefixes, and a second name"
+is "$(set -a; . nested/xonce.env; echo "$XONCE_STORE")" "mysql://root:p%3Cw%3E@h1:3306/shop" "the pool inside of the pool's settings"
+converted import 3 "$in/import.xml" "$in/import-base.xml" --profile dev
+like "$(cat import/consumer.c)" '"GID_dev".*"dev", "\*", l' "a parent from a file that is imported, and a profile"
+unlike "$(cat out)" 'imports' "which was given"
+converted half 3 "$in/import.xml" --profile prod
+like "$(cat out)" 'to decide: import.xml:3: imports classpath:import-base.xml, which was not read: name that file' "or else is asked for"
+
 # ---- texts that would like to be code ----
 converted hostile 3 "$in/hostile.xml"
 is "$(grep -v '^#' hostile/xonce.conf | grep -cE 'workers|evil')" 0 "nothing leaves its line of the settings"

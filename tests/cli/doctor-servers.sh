@@ -8,20 +8,11 @@ faketime=$(ls -d /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfak
 # each thing once: both the engine and what all engines have in common look at it
 once() { is "$(grep -c "$1" out)" 1 "$2"; }
 for engine in postgres mysql; do
-    if [ -n "$(servers_missing $engine)" ]; then
-        skip "it needs the Debian package $(servers_missing $engine)" "$engine"
-        continue
-    fi
-    XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
-    export XONCE_SERVERS_DIR
-    at_end servers_end
-    servers_start $engine || bail "$engine does not start"
-    store=$(servers_uri $engine)
+    begin_server $engine || continue
+    store=$STORE
     if [ $engine = postgres ]; then
-        db() { PGOPTIONS='-c client_min_messages=error' "$(servers_postgres_bin)/psql" -XAtq -d "$store" -c "$1"; }
         unsafe='ALTER TABLE transaction_record SET UNLOGGED' mended='ALTER TABLE transaction_record SET LOGGED' word=UNLOGGED
     else
-        db() { printf 'USE xonce; %s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)"; }
         unsafe='SET GLOBAL innodb_flush_log_at_trx_commit = 2' mended='SET GLOBAL innodb_flush_log_at_trx_commit = 1' word=innodb_flush_log_at_trx_commit
     fi
     exits 3 "$engine: no tables" "$x" doctor --store "$store"
@@ -32,6 +23,9 @@ for engine in postgres mysql; do
     unlike "$(cat out)" 'xonce:xonce' "$engine: the password is not"
     exits 0 "$engine: more workers than connections" "$x" doctor --store "$store" --set workers=900
     like "$(cat out)" 'unwise: the server takes [0-9]+ connections, a consumer may open 902' "$engine: is told"
+    printf '%s\n' 'store.connections = 3' '[store shop]' "uri = $store" 'store.connections = 800' >store.conf
+    exits 0 "$engine: a [store] with more connections of its own" "$x" doctor --config store.conf
+    like "$(cat out)" 'unwise: the server takes [0-9]+ connections, a consumer may open 800' "$engine: its own settings count"
     # what docs/databases.md says that the user of a consumer needs
     awk -v kind="\`\`\`sql $engine" '$0 == kind { on = 1; next } /^```/ { on = 0 } on' "$TOP_SRCDIR/docs/databases.md" >grant.sql
     db "$(cat grant.sql)"

@@ -75,6 +75,16 @@ printf '%s\n' '[consume]' "from = $SERVE_URL" 'group = GID_d' '[store one]' "uri
     '[subscription bills]' 'topic = bills' 'store = two' 'sql = SELECT :id' >sections.conf
 exits 3 "a file with two databases and two topics" doctor --config sections.conf
 like "$(cat out)" "database  $store.*ok: tables.*database  sqlite:$T/two.db.*BROKEN: .*no file.*ok: topic orders.*ok: topic bills" "all of them are looked at"
+printf '%s\n' '[store one]' "uri = $store" 'store.tries = 7' >store.conf
+exits 0 "a file with one [store] and no subscription" doctor --config store.conf --json
+like "$(cat out)" "\"stores\":\[\{\"name\":\"one\",\"uri\":\"$store\",\"settings\":\{\"store.tries\":\"7\"\}\}\].*tables, keys, rights" "it is looked at, and its settings are in the report"
+printf '%s\n' '[store two]' "uri = sqlite:$T/two.db" >>store.conf
+exits 3 "a file with two" doctor --config store.conf
+like "$(cat out)" "database  $store.*database  sqlite:$T/two.db.*BROKEN" "both are looked at"
+exits 0 "--store names one of them" doctor --config store.conf --store one
+unlike "$(cat out)" 'two\.db' "the other one is left out"
+exits 2 "a [store] without an address" bash -c "printf '[store x]\nstore.tries = 7\n' >bad.conf; exec '$x' doctor --config bad.conf"
+like "$(cat err)" '\[store x\]: uri is missing' "is told"
 
 # ---- for support ----
 printf 'workers = 4\ncredentials.access-key-id = doc\ncredentials.access-key-secret = marker-secret\n' >xonce.conf

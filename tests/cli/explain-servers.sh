@@ -2,11 +2,6 @@
 # xonce explain on private PostgreSQL and MariaDB servers.
 . "${TOP_SRCDIR:?}/tests/lib/tap.sh"
 for engine in postgres mysql; do
-    if [ -n "$(servers_missing $engine)" ]; then
-        skip "$engine needs the Debian package $(servers_missing $engine)" "$engine"
-    else
-        printf '#!/usr/bin/env bash\nexec "%s" "%s" %s\n' "$BASH" "$TOP_SRCDIR/tests/cli/explain.sh" $engine >"$T/$engine.sh"
-        other "$engine" "$T/$engine.sh"
-    fi
+    for script in explain place; do other "$engine: $script" "$TOP_SRCDIR/tests/cli/$script.sh" $engine; done
 done
 done_testing

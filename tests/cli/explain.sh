@@ -5,18 +5,8 @@ export ALIBABA_CLOUD_ACCESS_KEY_ID=cli-test ALIBABA_CLOUD_ACCESS_KEY_SECRET=cli-
 unset ALIBABA_CLOUD_SECURITY_TOKEN XONCE_STORE
 cd "$T" || exit 1
 x=$XONCE
-ENGINE=${1:?postgres or mysql}
-[ -z "$(servers_missing "$ENGINE")" ] || skip_all "$ENGINE needs the Debian package $(servers_missing "$ENGINE")"
-XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
-export XONCE_SERVERS_DIR
-at_end servers_end
-servers_start "$ENGINE" || bail "$ENGINE does not start"
-store=$(servers_uri "$ENGINE")
-if [ "$ENGINE" = postgres ]; then
-    db() { PGOPTIONS='-c client_min_messages=error' "$(servers_postgres_bin)/psql" -XAtq -d "$store" -c "$1"; }
-else
-    db() { printf 'USE xonce; %s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)"; }
-fi
+database "${1:?postgres or mysql}"
+store=$STORE
 "$x" init --store "$store" >/dev/null || bail "init failed"
 db 'CREATE TABLE orders (id varchar(64), n integer)'
 start_serve serve --data "$T/queues" --instance MQ_INST_demo || bail "serve did not start"

@@ -14,18 +14,7 @@ SQL="INSERT INTO payments (id, amount) VALUES (:body.id, :body.amount)"
 
 # use_engine sqlite|postgres|mysql: a database with our tables and an empty table payments without any key; sets STORE
 use_engine() {
-    ENGINE=$1
-    case $ENGINE in
-        sqlite) STORE=sqlite:$T/shop.db ;;
-        *)
-            [ -z "$(servers_missing "$ENGINE")" ] || skip_all "$ENGINE needs the Debian package $(servers_missing "$ENGINE")"
-            XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
-            export XONCE_SERVERS_DIR
-            at_end servers_end
-            servers_start "$ENGINE" || bail "$ENGINE does not start"
-            STORE=$(servers_uri "$ENGINE")
-            ;;
-    esac
+    database "$1"
     DIRECT=$STORE # the judge's way, never through a proxy
     "$XONCE" init --store "$STORE" >"$T/init.out" 2>&1 || bail "init: $(cat "$T/init.out")"
     judge "CREATE TABLE payments (id varchar(40), amount bigint)" >/dev/null || bail "no table"

@@ -6,10 +6,12 @@ check_PROGRAMS += tests/fuzz/replay
 TESTS += tests/fuzz/replay
 SANITIZER_TESTS += tests/fuzz/replay
 # the targets, and the parts of the program that they reach
+fuzz_convert = src/cli/convert_beans.c src/cli/convert_model.c src/cli/convert_placeholder.c src/cli/convert_read.c src/cli/convert_settings.c src/cli/convert_skeleton.c \
+	src/cli/convert_store.c src/cli/convert_write.c src/cli/convert_xml.c
 fuzz_sources = tests/fuzz/targets.c tests/fuzz/target_base.c tests/fuzz/target_json.c tests/fuzz/target_proto.c tests/fuzz/target_remoting.c \
-	tests/fuzz/target_sql.c src/cli/jsonpath.c src/cli/line.c src/cli/sqltemplate.c
+	tests/fuzz/target_sql.c tests/fuzz/target_convert.c src/cli/jsonpath.c src/cli/line.c src/cli/sqltemplate.c $(fuzz_convert)
 fuzz_cppflags =
-FUZZ_TARGETS = xml properties receipt sign credentials sql template json line config setting uri identity text frame record codec wirejson
+FUZZ_TARGETS = xml properties receipt sign credentials sql template json line config setting uri identity text frame record codec wirejson convert
 if WITH_PROGRAM
 fuzz_sources += tests/fuzz/target_url.c src/endpoint/url.c
 fuzz_cppflags += $(MICROHTTPD_CFLAGS) -DFUZZ_PROGRAM=1
@@ -18,7 +20,7 @@ endif
 tests_fuzz_replay_SOURCES = tests/fuzz/replay.c tests/fuzz/targets.h $(fuzz_sources)
 tests_fuzz_replay_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_cppflags)
 tests_fuzz_replay_LDADD = $(CORE_LIBS)
-EXTRA_DIST += tests/fuzz/fuzz.c tests/fuzz/nothing.c tests/fuzz/target_url.c tests/fuzz/sql.dict tests/fuzz/xml.dict tests/fuzz/corpus
+EXTRA_DIST += tests/fuzz/fuzz.c tests/fuzz/nothing.c tests/fuzz/target_url.c tests/fuzz/sql.dict tests/fuzz/xml.dict tests/fuzz/convert.dict tests/fuzz/corpus
 
 FUZZ_SECONDS = 60
 FUZZ_CC = clang
@@ -34,7 +36,7 @@ fuzz:
 	  $(BASE_LIBS) $(SQLITE_LIBS) -lm
 	@for t in $(FUZZ_TARGETS); do \
 	  $(MKDIR_P) fuzz-corpus/$$t; \
-	  dict=; case $$t in sql | template) dict=-dict=$(srcdir)/tests/fuzz/sql.dict ;; xml) dict=-dict=$(srcdir)/tests/fuzz/xml.dict ;; esac; \
+	  dict=; case $$t in sql | template) dict=-dict=$(srcdir)/tests/fuzz/sql.dict ;; convert) dict=-dict=$(srcdir)/tests/fuzz/convert.dict ;; xml) dict=-dict=$(srcdir)/tests/fuzz/xml.dict ;; esac; \
 	  XONCE_FUZZ_TARGET=$$t fuzz-corpus/fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=20 -print_final_stats=1 $$dict \
 	    -artifact_prefix=fuzz-corpus/$$t- fuzz-corpus/$$t $(srcdir)/tests/fuzz/corpus/$$t >fuzz-corpus/$$t.log 2>&1 || \
 	    { tail -n 40 fuzz-corpus/$$t.log; echo "$$t: FAILED, see fuzz-corpus/$$t.log"; exit 1; }; \

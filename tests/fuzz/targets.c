@@ -55,6 +55,7 @@ const fuzz_target fuzz_targets[] = {
     {"text", fuzz_plain},      {"credentials", fuzz_credentials},
     {"frame", fuzz_frame},     {"record", fuzz_record},
     {"codec", fuzz_codec},     {"wirejson", fuzz_wirejson},
+    {"convert", fuzz_convert},
 #ifdef FUZZ_PROGRAM
     {"url", fuzz_url},
 #endif

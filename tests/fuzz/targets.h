@@ -40,6 +40,8 @@ void fuzz_frame(const uint8_t *p, size_t n);
 void fuzz_record(const uint8_t *p, size_t n);
 void fuzz_codec(const uint8_t *p, size_t n);
 void fuzz_wirejson(const uint8_t *p, size_t n);
+/* target_convert.c */
+void fuzz_convert(const uint8_t *p, size_t n);
 /* target_url.c; built with the program alone, whose endpoint reads URLs */
 void fuzz_url(const uint8_t *p, size_t n);
 #endif

@@ -57,10 +57,10 @@ exits() {
 $(tail -n 5 "$T/out" "$T/err")"; fi
 }
 
-# other LABEL SCRIPT: runs another test script, as one result of this one
+# other LABEL SCRIPT ARGS...: runs another test script, as one result of this one
 other() {
     local status
-    "$BASH" "$2" >"$T/other" 2>&1
+    "$BASH" "${@:2}" >"$T/other" 2>&1
     status=$?
     if grep -q '^1\.\.0 # SKIP' "$T/other"; then
         skip "$(sed -n 's/^1\.\.0 # SKIP //p' "$T/other")" "$1"
@@ -137,6 +137,31 @@ proxy_order() {
 
 # sqlite FILE SQL: one value or table, with a deadline for locks
 sqlite() { sqlite3 -batch -noheader -cmd '.timeout 10000' "$1" "$2"; }
+
+# database sqlite|postgres|mysql: a file in $T, or a private server that ends with the script; sets ENGINE and STORE, its URI. A server that is not installed skips the script.
+database() {
+    ENGINE=$1 STORE=sqlite:$T/shop.db
+    [ "$1" != sqlite ] || { command -v sqlite3 >/dev/null || skip_all "it needs the Debian package sqlite3"; return 0; }
+    [ -z "$(servers_missing "$1")" ] || skip_all "$1 needs the Debian package $(servers_missing "$1")"
+    XONCE_SERVERS_DIR=$(servers_new_dir) || bail "no folder for servers"
+    export XONCE_SERVERS_DIR
+    at_end servers_end
+    servers_start "$1" || bail "$1 does not start"
+    STORE=$(servers_uri "$1")
+}
+# begin_server ENGINE: the same for one of several in a script; one that is not installed is a skipped result, and the answer 1. servers_end ends it.
+begin_server() {
+    [ -z "$(servers_missing "$1")" ] || { skip "it needs the Debian package $(servers_missing "$1")" "$1"; return 1; }
+    database "$1"
+}
+# db SQL: asked by the client of its engine, as the owner; columns with | between them
+db() {
+    case $ENGINE in
+        sqlite) sqlite "${STORE#sqlite:}" "$1" ;;
+        postgres) PGOPTIONS='-c client_min_messages=error' "$(servers_postgres_bin)/psql" -XAtq -d "$(servers_uri postgres)" -c "$1" ;;
+        mysql) printf 'USE xonce; %s;\n' "$1" | servers_mysql_root "$(servers_dir mysql)" | tr '\t' '|' ;;
+    esac
+}
 
 tap_at_end=()
 # at_end COMMAND: to be run at the end, the last one first
