@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prints a manual page with the lists of options between '.\" options of COMMAND' and '.\" end of options' as `xonce COMMAND --help` has them: fill.sh XONCE PAGE
+# Prints a manual page with what stands between '.\" options of COMMAND' and '.\" end of options', and '.\" example of COMMAND' and '.\" end of example', as `xonce COMMAND --help` has
+# it: fill.sh XONCE PAGE
 set -u
 xonce=${1:?} page=${2:?}
 
@@ -19,11 +20,20 @@ options() {
         on { sub(/^ +/, ""); text = text (text == "" ? "" : " ") $0 }
         END { put() }'
 }
+# And its example
+example() {
+    echo .nf
+    "$xonce" "$1" --help | awk '
+        /^example:$/ { on = 1; next }
+        on { sub(/^  /, ""); gsub(/\\/, "\\e"); gsub(/-/, "\\-"); print ($0 ~ /^[.\047]/ ? "\\&" : "") $0 }'
+    echo .fi
+}
 skip=
 while IFS= read -r line; do
     case $line in
         '.\" options of '*) printf '%s\n' "$line"; options "${line#.\\\" options of }" || exit 1; skip=1 ;;
-        '.\" end of options') skip=; printf '%s\n' "$line" ;;
+        '.\" example of '*) printf '%s\n' "$line"; example "${line#.\\\" example of }" || exit 1; skip=1 ;;
+        '.\" end of options' | '.\" end of example') skip=; printf '%s\n' "$line" ;;
         *) [ -n "$skip" ] || printf '%s\n' "$line" ;;
     esac
 done <"$page"

@@ -2,7 +2,7 @@
  *
  * Start it, point a consumer at xonce_test_uri(), send, break things on order, wait until everything is settled, and look at your tables: a handler that is right
  * leaves the same rows whatever was delivered twice. pkg-config xonce-test; include/xonce/xonce.h has the conventions (statuses, xonce_error_last(), texts, times).
- * Link the library of the same version as xonce itself. Every call may be made from any thread, but not while xonce_test_stop() runs or after it. */
+ * It must be of the same version as the libxonce it runs with, else xonce_test_start() refuses. Every call may be made from any thread, but not while xonce_test_stop() runs or after it. */
 #ifndef XONCE_TEST_H
 #define XONCE_TEST_H
 #include <xonce/xonce.h>
@@ -12,7 +12,7 @@ extern "C" {
 
 typedef struct xonce_test xonce_test; /* a running endpoint */
 
-/* All is copied; what is 0 or NULL has the default. */
+/* Settings of an endpoint. All is copied; what is 0 or NULL has the default. */
 typedef struct {
     size_t size;                   /* sizeof(xonce_test_options) */
     const char *listen;            /* "HOST:PORT", port 0: any free one; default 127.0.0.1:0 */
@@ -23,7 +23,7 @@ typedef struct {
     const char *access_key_secret; /* both or none */
 } xonce_test_options;
 /* Starts an endpoint with threads of its own; o may be NULL. Several may run at once. The process' limit of open files is raised to its hard limit.
-   XONCE_E_INVALID: an option; XONCE_E_CONNECT: the address is taken. */
+   XONCE_E_INVALID: an option, or libxonce is of another version; XONCE_E_CONNECT: the address is taken. */
 XONCE_API xonce_status xonce_test_start(xonce_test **out, const xonce_test_options *o);
 /* Answers what waits, stops the threads and removes the folder that was made. Stop consumers and producers first: they would only log errors. NULL is fine. */
 XONCE_API void xonce_test_stop(xonce_test *t);
@@ -72,6 +72,7 @@ typedef struct {
     int64_t delayed;   /* their time has not come */
     int64_t halves;    /* of transactions, neither committed nor rolled back; not among messages */
 } xonce_test_progress;
+/* Looks once, without waiting. XONCE_E_NOT_FOUND: no such topic. */
 XONCE_API xonce_status xonce_test_look(xonce_test *t, const char *topic, const char *group, const char *tags, xonce_test_progress *out);
 /* A message that is out. */
 typedef struct {
@@ -89,10 +90,18 @@ typedef struct {
 XONCE_API xonce_status xonce_test_in_flight(xonce_test *t, const char *topic, const char *group, void (*fn)(const xonce_test_flight *f, void *arg), void *arg);
 /* What the endpoint did since it was started: to see in a test that a fault did happen. */
 typedef struct {
-    size_t size; /* sizeof(xonce_test_counts), set by the caller */
-    int64_t requests, accepted, handed_out, again /* of those, not for the first time */, duplicates /* of those, made by the fault */, acknowledged;
-    int64_t acks_lost, errors, cuts; /* faults made */
+    size_t size;          /* sizeof(xonce_test_counts), set by the caller */
+    int64_t requests;     /* requests that were answered */
+    int64_t accepted;     /* messages sent to it */
+    int64_t handed_out;   /* messages given to consumers, each time counted */
+    int64_t again;        /* of those, not for the first time */
+    int64_t duplicates;   /* of those, made by the fault */
+    int64_t acknowledged; /* messages acknowledged */
+    int64_t acks_lost;    /* faults made: acknowledges answered and forgotten */
+    int64_t errors;       /* faults made: requests answered with error_status */
+    int64_t cuts;         /* faults made: answers cut off */
 } xonce_test_counts;
+/* Reads these counts at this moment. */
 XONCE_API xonce_status xonce_test_count(xonce_test *t, xonce_test_counts *out);
 
 #ifdef __cplusplus

@@ -32,6 +32,7 @@
 extern "C" {
 #endif
 
+/* The version of these headers. xonce_version() has that of the library in use. */
 #define XONCE_VERSION "0.1.0"
 
 typedef struct xonce_config xonce_config;     /* settings: text keys and values */
@@ -44,10 +45,11 @@ typedef struct xonce_source xonce_source;     /* where messages come from and ac
 typedef struct xonce_consumer xonce_consumer; /* source + store + handlers + workers + pruner */
 typedef struct xonce_producer xonce_producer; /* sends messages */
 
-/* ---- Errors -------------------------------------------------------------------------------------------------------------------- */
+/* ---- xonce_errors(3): what failed and why, and where log lines go ---------------------------------------------------------------- */
 
+/* What a call that can fail returns. xonce_status_name() has each as a word. */
 typedef enum {
-    XONCE_OK = 0,
+    XONCE_OK = 0,           /* done */
     XONCE_E_INVALID,        /* an argument, a setting, a name or an input is wrong; nothing was done */
     XONCE_E_NOMEM,          /* out of memory */
     XONCE_E_CONNECT,        /* the database or the endpoint cannot be reached, or went away */
@@ -64,8 +66,9 @@ typedef enum {
     XONCE_E_FENCED          /* another member of the group has taken the queue over: nothing was applied */
 } xonce_status;
 
+/* What xonce_error_last() tells. */
 typedef struct {
-    xonce_status code;
+    xonce_status code; /* what the call returned */
     int again;        /* 1: the same call may be run again as it is */
     int native;       /* the driver's or HTTP's own number, 0 when there is none */
     char sqlstate[6]; /* "" when there is none */
@@ -79,6 +82,7 @@ XONCE_API const char *xonce_status_name(xonce_status code);
 /* The version of the library at run time, as XONCE_VERSION. */
 XONCE_API const char *xonce_version(void);
 
+/* The levels of log lines. */
 enum { XONCE_LOG_ERROR = 0, XONCE_LOG_WARN = 1, XONCE_LOG_INFO = 2, XONCE_LOG_DEBUG = 3 };
 /* Where log lines go: fn(level, area, text, arg) with one line, no newline. Called from any thread, not concurrently. NULL (the start
    value) drops them. Not to be called from inside fn. */
@@ -90,7 +94,7 @@ XONCE_API xonce_status xonce_log_open(const xonce_config *cfg);
    Any thread, also a signal handler. */
 XONCE_API int xonce_log_level(int level);
 
-/* ---- Configuration ------------------------------------------------------------------------------------------------------------- */
+/* ---- xonce_config(3): settings --------------------------------------------------------------------------------------------------- */
 
 /* An empty configuration: every key has its default. Keys, units, ranges and defaults: xonce.conf(5). */
 XONCE_API xonce_status xonce_config_new(xonce_config **out);
@@ -102,9 +106,10 @@ XONCE_API xonce_status xonce_config_set(xonce_config *c, const char *key, const 
 XONCE_API xonce_status xonce_config_load(xonce_config *c, const char *path);
 /* Sets each key whose environment variable is there and not empty: XONCE_BATCH_MAX for batch.max, dots and hyphens being underscores. XONCE_E_INVALID names the variable; the configuration is unchanged then. */
 XONCE_API xonce_status xonce_config_env(xonce_config *c);
+/* Frees it; who was given it has a copy. NULL is fine. */
 XONCE_API void xonce_config_free(xonce_config *c);
 
-/* ---- Messages ------------------------------------------------------------------------------------------------------------------ */
+/* ---- xonce_messages(3): making and reading messages ------------------------------------------------------------------------------ */
 
 /* A message of your own making, to send or to claim. topic and id are copied, body too. id is what makes two deliveries the same message; for
    sending it may be NULL. XONCE_E_INVALID: topic empty or longer than 255 bytes, id empty. */
@@ -115,53 +120,63 @@ XONCE_API xonce_status xonce_message_wrap(xonce_message **out, const char *topic
                                           void (*release)(void *owner), void *owner);
 /* A deep copy that owns all it holds; its owner is NULL. */
 XONCE_API xonce_status xonce_message_copy(xonce_message **out, const xonce_message *m);
-/* Where the message stood: broker name, queue number, offset in the queue. They are recorded with the claim; unknown ones are "" and -1. */
+/* Says where the message stood: broker name, queue number, offset in the queue. They are recorded with the claim; unknown ones are "" and -1. */
 XONCE_API xonce_status xonce_message_set_origin(xonce_message *m, const char *broker, int32_t queue, int64_t offset);
 /* Adds or replaces a property, of 8192 at most. name is not empty, neither holds a NUL. Known names: TAGS, KEYS, __SHARDINGKEY, __STARTDELIVERTIME (ms UTC),
    __TransCheckT (s), EXTEND_UNIQ_INFO, UNIQ_KEY. What a protocol cannot carry is refused when sending. */
 XONCE_API xonce_status xonce_message_set_property(xonce_message *m, const char *name, const char *value);
-/* The number of this delivery, from 1 (the default of a new message). At the configured `attempts` a failing message is rejected. */
+/* Sets the number of this delivery, from 1 (the default of a new message). At the configured `attempts` a failing message is rejected. */
 XONCE_API xonce_status xonce_message_set_attempt(xonce_message *m, int attempt);
 /* Getters never fail; text lives as long as the message. */
 XONCE_API const char *xonce_message_id(const xonce_message *m);    /* "" when none was given */
-XONCE_API const char *xonce_message_topic(const xonce_message *m);
+XONCE_API const char *xonce_message_topic(const xonce_message *m); /* never empty */
 XONCE_API const void *xonce_message_body(const xonce_message *m, size_t *len); /* never NULL; a NUL stands behind len bytes when the library copied it */
 XONCE_API const char *xonce_message_property(const xonce_message *m, const char *name); /* NULL when absent */
 /* Calls fn for each property in the order set. */
 XONCE_API void xonce_message_each_property(const xonce_message *m, void (*fn)(const char *name, const char *value, void *arg), void *arg);
+/* Two properties by their use. */
 XONCE_API const char *xonce_message_tag(const xonce_message *m); /* property TAGS, "" when absent */
 XONCE_API const char *xonce_message_key(const xonce_message *m); /* property KEYS, "" when absent */
 /* The offset, -1 when unknown; broker ("" when unknown) and queue (-1) are set when not NULL. */
 XONCE_API int64_t xonce_message_offset(const xonce_message *m, const char **broker, int32_t *queue);
+/* The number of this delivery, from 1. */
 XONCE_API int xonce_message_attempt(const xonce_message *m);
 /* The W3C trace context that the message was sent with: its property traceparent (in any case), "00-" 32 hex "-" 16 hex "-" 2 hex, checked; NULL when it has none or an invalid one. */
 XONCE_API const char *xonce_message_traceparent(const xonce_message *m);
-XONCE_API int64_t xonce_message_store_time(const xonce_message *m); /* when the broker stored it, ms UTC; -1 when unknown */
-XONCE_API void *xonce_message_owner(const xonce_message *m);        /* as given to xonce_message_wrap: a delivery tag, a rd_kafka_message_t */
+/* When the broker stored it, ms UTC; -1 when unknown. */
+XONCE_API int64_t xonce_message_store_time(const xonce_message *m);
+/* What was given to xonce_message_wrap() as owner: a delivery tag, a rd_kafka_message_t. NULL for other messages. */
+XONCE_API void *xonce_message_owner(const xonce_message *m);
+/* Frees the message, and calls release of xonce_message_wrap(). NULL is fine. Not for messages that the library lends to a handler or another callback. */
 XONCE_API void xonce_message_free(xonce_message *m);
 
-/* ---- Handlers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- xonce_handlers(3): what a handler is given, and its verdict ----------------------------------------------------------------- */
 
 /* A handler runs with the claim already inserted and the transaction open: it never sees a duplicate. It makes its writes through tx and
    returns a verdict. It must not BEGIN, COMMIT, ROLLBACK or (MySQL) run DDL; savepoints of its own are fine. It may be called again for the same
    message (after a deadlock, or when another message of the batch failed): its SQL takes effect once, so keep other effects out. m is valid until
    it returns. A tx is used by one thread at a time; arg is shared by all workers. */
+
+/* What a handler returns. */
 typedef enum {
     XONCE_DONE,  /* commit, acknowledge */
     XONCE_RETRY, /* roll back, let the message come again */
     XONCE_REJECT /* roll back, keep the message in xonce_rejected with the reason of xonce_fail(), acknowledge */
 } xonce_verdict;
+/* What became of a message. Acknowledge it unless it is XONCE_DEFERRED. */
 typedef enum {
     XONCE_FRESH,     /* applied now and committed */
     XONCE_DUPLICATE, /* was applied before; nothing was done */
     XONCE_REJECTED,  /* stands in xonce_rejected */
     XONCE_DEFERRED   /* nothing was done: do not acknowledge, let it come again */
-} xonce_outcome;     /* acknowledge all but the last */
+} xonce_outcome;
+/* A handler for one message. */
 typedef xonce_verdict (*xonce_handler)(xonce_tx *tx, const xonce_message *m, void *arg);
 /* A batch handler gets all fresh messages of a transaction at once, duplicates taken out, in delivery order. XONCE_DONE commits all but those
    rejected or put off with the two functions below. On XONCE_RETRY or a failed statement the batch is run again in halves until the one at
    fault is found. XONCE_REJECT rejects all. */
 typedef xonce_verdict (*xonce_batch_handler)(xonce_tx *tx, xonce_batch *batch, void *arg);
+/* The messages of a batch, numbered from 0. */
 XONCE_API size_t xonce_batch_count(const xonce_batch *b);
 XONCE_API const xonce_message *xonce_batch_at(const xonce_batch *b, size_t i); /* NULL out of range */
 /* Takes message i out of the batch, with a reason for the log and the rejected table. The transaction is rolled back when the handler returns, and the
@@ -169,15 +184,21 @@ XONCE_API const xonce_message *xonce_batch_at(const xonce_batch *b, size_t i); /
 XONCE_API void xonce_batch_reject(xonce_batch *b, size_t i, const char *reason);
 XONCE_API void xonce_batch_retry(xonce_batch *b, size_t i, const char *reason);
 
-/* ---- Store --------------------------------------------------------------------------------------------------------------------- */
+/* ---- xonce_store(3): a database for one consumer group, and each message once in one call ---------------------------------------- */
 
-/* Opens a database for one consumer group: sqlite:FILE[?mode=ro], postgresql://[user[:password]@][host][:port]/db[?libpq keys],
-   mysql://user[:password]@host[:port]/db[?socket=PATH&defaults-file=F&ssl-ca=F&ssl-verify=0]. Connects once to learn version and table; further connections are
-   opened when needed and kept. cfg is copied and may be NULL. group: 1 to 128 bytes of letters, digits, _ - % |. The schema is never changed here.
-   Errors: INVALID (uri, group), CONNECT, AUTH. A missing table is found by the first claim or by xonce_store_check(). */
+/* Opens a database for one consumer group: 1 to 128 bytes of letters, digits, _ - % |. Connects once to learn version and table; further connections are opened when needed and kept. cfg is
+   copied and may be NULL. The schema is never changed here. A missing table is found by the first claim or by xonce_store_check(). XONCE_E_INVALID: uri or group is wrong; XONCE_E_CONNECT: the
+   database cannot be reached; XONCE_E_AUTH: it lets nobody in by this name. The URI is one of:
+
+   sqlite:FILE[?mode=ro]
+
+   postgresql://[user[:password]@][host][:port]/db[?libpq keys]
+
+   mysql://user[:password]@host[:port]/db[?socket=PATH&defaults-file=F&ssl-ca=F&ssl-verify=0] */
 XONCE_API xonce_status xonce_store_open(xonce_store **out, const char *uri, const char *group, const xonce_config *cfg);
-/* The same database for another group, sharing the connections of base. Close it before base. */
+/* Opens the same database for another group, sharing the connections of base. Close it before base. */
 XONCE_API xonce_status xonce_store_for_group(xonce_store **out, xonce_store *base, const char *group);
+/* A finding of xonce_store_check(). */
 typedef struct {
     size_t size;      /* of this struct, as the library has it */
     int severity;     /* 0 note, 1 slow or unwise, 2 unsafe: messages can be lost or applied twice, 3 does not work */
@@ -190,7 +211,7 @@ typedef struct {
 XONCE_API xonce_status xonce_store_check(xonce_store *s, void (*fn)(const xonce_finding *f, void *arg), void *arg);
 /* Creates what is missing, and adds our columns and tables to an existing vendor table. Needs the right to create tables; consuming does not. */
 XONCE_API xonce_status xonce_store_upgrade(xonce_store *s);
-/* The SQL that xonce_store_upgrade() runs on an empty database of the URI's kind, for fn piece by piece. Needs no connection. */
+/* Tells the SQL that xonce_store_upgrade() runs on an empty database of the URI's kind, for fn piece by piece. Needs no connection. */
 XONCE_API xonce_status xonce_store_print_schema(const char *uri, void (*fn)(const char *sql, void *arg), void *arg);
 /* Deletes at most max_rows (0 = no bound) records of this group older than keep_ms before the caught-up watermark, in paced small transactions of its own.
    One pruner a database at a time: when another runs, *deleted is 0 and XONCE_E_CONFLICT is returned. XONCE_E_INVALID when keep_ms is below the floor
@@ -200,9 +221,9 @@ XONCE_API xonce_status xonce_store_prune(xonce_store *s, int64_t keep_ms, int ma
 /* For loops without a xonce_consumer: says that at this moment everything delivered to this group was settled and nothing older waits in the source.
    Moves the caught-up watermark to the database's now. Pruning counts age from there, never from the wall clock, so an outage forgets nothing. */
 XONCE_API xonce_status xonce_store_caught_up(xonce_store *s);
-/* When the message with this id was applied (ms UTC, database clock). XONCE_E_NOT_FOUND when this group has no record of it. */
+/* Tells when the message with this id was applied (ms UTC, database clock). XONCE_E_NOT_FOUND when this group has no record of it. */
 XONCE_API xonce_status xonce_store_seen(xonce_store *s, const char *id, int64_t *applied_ms);
-/* A function that makes the id of a message from its content, a business key. It writes a NUL-terminated text into id and returns XONCE_OK; anything else
+/* Sets a function that makes the id of a message from its content, a business key. It writes a NUL-terminated text into id and returns XONCE_OK; anything else
    rejects the message with the reason of xonce_error_last() or of the function's status. Called from any worker. Set before first use. */
 typedef xonce_status (*xonce_identify_fn)(const xonce_message *m, char *id, size_t size, void *arg);
 XONCE_API xonce_status xonce_store_identify(xonce_store *s, xonce_identify_fn fn, void *arg);
@@ -228,7 +249,7 @@ XONCE_API xonce_status xonce_once(xonce_store *s, const xonce_message *m, xonce_
 XONCE_API xonce_status xonce_once_batch(xonce_store *s, const xonce_message *const *m, size_t n, xonce_batch_handler fn, void *arg,
                                         xonce_outcome *what);
 
-/* ---- The steps by hand --------------------------------------------------------------------------------------------------------- */
+/* ---- xonce_tx(3): transactions, step by step ------------------------------------------------------------------------------------- */
 
 /* Opens a transaction on a connection of the store. */
 XONCE_API xonce_status xonce_tx_begin(xonce_store *s, xonce_tx **out);
@@ -245,25 +266,39 @@ XONCE_API void xonce_tx_rollback(xonce_tx *tx);
 XONCE_API int xonce_tx_stopping(const xonce_tx *tx);
 /* Milliseconds until the source gives the message to another consumer; 0 or less: already possible; INT64_MAX: the source has no such time. */
 XONCE_API int64_t xonce_tx_remaining_ms(const xonce_tx *tx);
+/* Your state of xonce_store_hooks(). */
 XONCE_API void *xonce_tx_worker(const xonce_tx *tx);     /* what hooks.worker_start made for this thread, else NULL */
 XONCE_API void *xonce_tx_connection(const xonce_tx *tx); /* what hooks.connected made for this connection, else NULL */
-/* The reason why this message fails, for the log and the rejected table. The last call before the handler returns counts. */
+/* Says why this message fails, for the log and the rejected table. The last call before the handler returns counts. */
 XONCE_API void xonce_fail(xonce_tx *tx, const char *fmt, ...) XONCE_PRINTF_(2, 3);
 
-/* ---- Portable SQL -------------------------------------------------------------------------------------------------------------- */
+/* ---- xonce_sql(3): statements and queries for every database --------------------------------------------------------------------- */
 
 /* Parameters are $1..$n in every dialect and always bound: xonce_exec(tx, "INSERT INTO t VALUES ($1, $2)", xonce_text(s), xonce_int(7)).
    Quoted text, comments, dollar quotes and :: casts are left alone. One statement a call. */
-typedef enum { XONCE_NULL, XONCE_INT, XONCE_REAL, XONCE_BOOL, XONCE_TEXT, XONCE_DECIMAL /* digits as text */, XONCE_TIME /* ms UTC */, XONCE_BLOB } xonce_kind;
+
+/* What a value is. */
+typedef enum {
+    XONCE_NULL,
+    XONCE_INT,
+    XONCE_REAL,
+    XONCE_BOOL,
+    XONCE_TEXT,
+    XONCE_DECIMAL, /* digits as text */
+    XONCE_TIME,    /* ms UTC */
+    XONCE_BLOB
+} xonce_kind;
+/* A parameter, made by one of the functions below. */
 typedef struct {
     xonce_kind kind;
-    size_t len;
+    size_t len;        /* of text, digits and blobs */
     union {
-        int64_t i;
-        double d;
-        const void *p;
+        int64_t i;     /* XONCE_INT, XONCE_BOOL, XONCE_TIME */
+        double d;      /* XONCE_REAL */
+        const void *p; /* XONCE_TEXT, XONCE_DECIMAL, XONCE_BLOB: borrowed until the call that is given the value returns */
     } v;
 } xonce_value;
+/* Make parameters. Texts, digits, blobs and bodies are not copied here but by the call that is given the value; a NULL pointer is SQL's NULL. */
 static inline xonce_value xonce_null(void) { xonce_value x; x.kind = XONCE_NULL; x.len = 0; x.v.p = NULL; return x; }
 static inline xonce_value xonce_int(int64_t i) { xonce_value x; x.kind = XONCE_INT; x.len = 0; x.v.i = i; return x; }
 static inline xonce_value xonce_bool(int b) { xonce_value x; x.kind = XONCE_BOOL; x.len = 0; x.v.i = b != 0; return x; }
@@ -285,7 +320,7 @@ XONCE_API xonce_status xonce_exec_now(xonce_tx *tx, const char *sql, const xonce
 XONCE_API xonce_status xonce_tx_flush(xonce_tx *tx);
 /* Flushes, runs a query and calls fn for each row; fn returns 0 to go on, anything else to stop early (still XONCE_OK). No call on tx inside fn. */
 XONCE_API xonce_status xonce_query(xonce_tx *tx, const char *sql, const xonce_value *v, size_t n, int (*fn)(const xonce_row *r, void *arg), void *arg);
-/* Columns count from 0; what is out of range or NULL reads as 0, "" and NULL. Text and blobs are valid during the callback. */
+/* Read the row that xonce_query() has given to its callback. Columns count from 0; what is out of range or NULL reads as 0, "" and NULL. Text and blobs are valid during the callback. */
 XONCE_API int xonce_row_columns(const xonce_row *r);
 XONCE_API int xonce_row_is_null(const xonce_row *r, int column);
 XONCE_API int64_t xonce_row_int(const xonce_row *r, int column);
@@ -293,15 +328,16 @@ XONCE_API const char *xonce_row_text(const xonce_row *r, int column);
 XONCE_API const void *xonce_row_blob(const xonce_row *r, int column, size_t *len);
 #define XONCE_COUNT_(a) (sizeof(a) / sizeof(xonce_value))
 #ifndef __cplusplus
-/* the trailing null keeps the list non-empty, so that xonce_exec(tx, "DELETE FROM t") is ISO C99 */
+/* As xonce_exec_values() with the parameters in the call: xonce_exec(tx, "UPDATE t SET a = $1 WHERE id = $2", xonce_text(a), xonce_int(7)). In C a macro, whose null at the end keeps the
+   list non-empty, so that xonce_exec(tx, "DELETE FROM t") is ISO C99; in C++ a function that takes them as a list: xonce_exec(tx, "INSERT INTO t VALUES ($1)", {xonce_int(7)}). */
 #define xonce_exec(tx, ...) XONCE_EXEC_(tx, __VA_ARGS__, xonce_null())
 #define XONCE_EXEC_(tx, sql, ...)                                                                                                  \
     xonce_exec_values((tx), (sql), (const xonce_value[]){__VA_ARGS__}, XONCE_COUNT_(((const xonce_value[]){__VA_ARGS__})) - 1)
 #endif
 
-/* ---- Source -------------------------------------------------------------------------------------------------------------------- */
+/* ---- xonce_source(3): where messages come from ----------------------------------------------------------------------------------- */
 
-/* A source of your own (Kafka, AMQP, NATS, a webhook). Every function runs on one thread of the library's, never two at once, except wake. */
+/* The functions of a source of your own (Kafka, AMQP, NATS, a webhook). Every function runs on one thread of the library's, never two at once, except wake. */
 typedef struct {
     size_t size;    /* sizeof(xonce_source_ops) */
     unsigned flags; /* XONCE_SOURCE_CUMULATIVE */
@@ -319,41 +355,48 @@ typedef struct {
     void (*wake)(void *self);  /* any thread: let a waiting poll return soon. May be NULL: then polls use short timeouts */
     void (*close)(void *self); /* once, after the last call. May be NULL */
 } xonce_source_ops;
-/* ack gets, per queue, only the last message of a gapless settled run (Kafka's offsets) */
+/* A flag of xonce_source_ops: ack gets, per queue, only the last message of a gapless settled run (Kafka's offsets). */
 #define XONCE_SOURCE_CUMULATIVE 1u
-/* http://host[:port][?instance=MQ_INST_x] or https://: the RocketMQ HTTP protocol. Credentials come from cfg (credentials.*), the environment
-   (ALIBABA_CLOUD_ACCESS_KEY_ID, _SECRET, ALIBABA_CLOUD_SECURITY_TOKEN) or cfg's credentials.file; in a URI they are refused; without any only an endpoint on a loopback address is asked, unsigned. Does not connect yet.
+/* Opens a source of messages. Does not connect yet. The URI is one of:
+
+   http://host[:port][?instance=MQ_INST_x] or https://: the RocketMQ HTTP protocol. Credentials come from cfg (credentials.*), the environment
+   (ALIBABA_CLOUD_ACCESS_KEY_ID, _SECRET, ALIBABA_CLOUD_SECURITY_TOKEN) or cfg's credentials.file; in a URI they are refused; without any only an endpoint on a loopback address is asked, unsigned.
+
    rocketmq://host[:port][;host[:port]]...[?instance=N]: the name servers of an Apache RocketMQ cluster (4.9, 5.x, the cloud's TCP endpoints); port 9876 unless given, [v6] in brackets.
    Where a queue is read from, how members share queues and what retries do: docs/rocketmq.md. */
 XONCE_API xonce_status xonce_source_open(xonce_source **out, const char *uri, const xonce_config *cfg);
 /* For the functions of a source of your own: makes this the thread's last error, so that the log says why, and returns code: return xonce_set_error(XONCE_E_CONNECT, "no broker at %s", host). */
 XONCE_API xonce_status xonce_set_error(xonce_status code, const char *fmt, ...) XONCE_PRINTF_(2, 3);
-/* ops is copied. */
+/* A source of your own: ops is copied, self handed to each of its functions. */
 XONCE_API xonce_status xonce_source_custom(xonce_source **out, const xonce_source_ops *ops, void *self);
 /* The consumer that uses it must be freed before. */
 XONCE_API void xonce_source_close(xonce_source *s);
 
-/* ---- Consumer ------------------------------------------------------------------------------------------------------------------ */
+/* ---- xonce_consumer(3): takes messages from a source and runs handlers, each message once ---------------------------------------- */
 
-/* Borrows store and source; the group is the store's. cfg is copied and may be NULL. */
+/* A consumer that does not run yet. Borrows store and source, which must outlive it; the group is the store's. cfg is copied and may be NULL. */
 XONCE_API xonce_status xonce_consumer_new(xonce_consumer **out, xonce_store *store, xonce_source *source, const xonce_config *cfg);
 /* Subscribes a handler: once per topic, before start. tags: "a||b", "" or "*" for all. XONCE_E_INVALID for a topic twice. Messages of a topic run concurrently on
    the workers, in batches of up to batch.max a transaction. */
 XONCE_API xonce_status xonce_on(xonce_consumer *c, const char *topic, const char *tags, xonce_handler fn, void *arg);
 XONCE_API xonce_status xonce_on_batch(xonce_consumer *c, const char *topic, const char *tags, xonce_batch_handler fn, void *arg);
-/* In order per lane (property __SHARDINGKEY, else queue): one message of a lane at a time; XONCE_RETRY suspends its lane and tries again in place. */
+/* Subscribes a handler that runs in order per lane (property __SHARDINGKEY, else queue): one message of a lane at a time; XONCE_RETRY suspends its lane and tries again in place. */
 XONCE_API xonce_status xonce_on_ordered(xonce_consumer *c, const char *topic, const char *tags, xonce_handler fn, void *arg);
-/* How the messages of a topic are claimed. XONCE_CLAIM_RECORD: a row of transaction_record for each message, the default; it also knows a message that was sent twice. XONCE_CLAIM_OFFSET: the
-   queue's row of xonce_settled moves behind the message in the same transaction; no row a message, nothing to prune. The messages of a queue then run in order, one transaction of a queue at a time;
-   XONCE_RETRY suspends the queue and tries again in place, at `attempts` the message is rejected; copies that a producer sent twice are two messages. All members of the group must claim a topic alike. */
-typedef enum { XONCE_CLAIM_RECORD = 0, XONCE_CLAIM_OFFSET = 1 } xonce_claim_mode;
-/* After the topic was subscribed, before start; else config `claim` says it for all topics. XONCE_E_NOT_FOUND: it is not subscribed; XONCE_E_INVALID: the source has no offsets (it is not rocketmq://). */
+/* How the messages of a topic are claimed. All members of the group must claim a topic alike. */
+typedef enum {
+    /* A row of transaction_record for each message, the default. It also knows a message that was sent twice. */
+    XONCE_CLAIM_RECORD = 0,
+    /* The queue's row of xonce_settled moves behind the message in the same transaction; no row a message, nothing to prune. The messages of a queue then run in order, one transaction of a queue
+       at a time; XONCE_RETRY suspends the queue and tries again in place, at `attempts` the message is rejected; copies that a producer sent twice are two messages. */
+    XONCE_CLAIM_OFFSET = 1
+} xonce_claim_mode;
+/* Sets how a topic is claimed. After the topic was subscribed, before start; else config `claim` says it for all topics. XONCE_E_NOT_FOUND: it is not subscribed; XONCE_E_INVALID: the source has no offsets (it is not rocketmq://). */
 XONCE_API xonce_status xonce_on_claim(xonce_consumer *c, const char *topic, xonce_claim_mode mode);
 /* Which of several databases a message belongs to: an index into the stores of xonce_on_stores. It must follow from the message alone and stay the same for good: a message that is sent elsewhere when it comes
    again is applied there too. Out of range is the first; let its handler reject what belongs nowhere. Called on a thread of the consumer's, and by your handler if it wants to know. */
 typedef size_t (*xonce_route_fn)(const xonce_message *m, void *arg);
 /* The messages of a topic go to these databases instead of the consumer's own: all to stores[0], or, with n > 1, each to stores[fn(m, arg)]. After the topic was subscribed, before start, once per topic.
-   The stores are borrowed, like the consumer's own, and of the same group. Each has its own records, watermark and pruning. One that is down holds up the others only once buffer.messages wait for it.
+   The stores are borrowed, like the consumer's own, and of the same group. Each has its own records, watermark and pruning. One that is down holds up its own messages only: what is more than a part of the memory goes back to the source, to come again.
    Positions of a rocketmq:// source are kept in the topic's first store. XONCE_E_INVALID with xonce_consumer_start: claim=offset and n > 1. XONCE_E_NOT_FOUND: the topic is not subscribed. */
 XONCE_API xonce_status xonce_on_stores(xonce_consumer *c, const char *topic, xonce_store *const *stores, size_t n, xonce_route_fn fn, void *arg);
 /* Runs until asked to stop, on threads of its own; the calling thread waits. XONCE_OK after an orderly stop; an error when it cannot go on (the table is missing, a
@@ -361,7 +404,8 @@ XONCE_API xonce_status xonce_on_stores(xonce_consumer *c, const char *topic, xon
 XONCE_API xonce_status xonce_consumer_run(xonce_consumer *c);
 /* Starts the threads and returns. */
 XONCE_API xonce_status xonce_consumer_start(xonce_consumer *c);
-/* Async-signal-safe: may be called from a signal handler. */
+/* Asks for a stop and returns at once: polling ends, what runs is finished, and xonce_consumer_run() returns; after xonce_consumer_start() call xonce_consumer_stop() as well. Async-signal-safe: may be
+   called from a signal handler. */
 XONCE_API void xonce_consumer_ask_stop(xonce_consumer *c);
 /* Stops polling, finishes what runs, commits, settles, joins the threads. XONCE_E_TIMEOUT when handlers did not return within timeout_ms: their messages come again,
    and the consumer must not be freed until a later stop succeeds. Not from a handler, not from a signal handler. */
@@ -370,12 +414,23 @@ XONCE_API xonce_status xonce_consumer_stop(xonce_consumer *c, int64_t timeout_ms
    buffer.size, prune.every, prune.window, prune.rate, and prune.keep when it grows. left, if not NULL, is called for each other key that differs: it holds after a restart. XONCE_E_INVALID, and
    nothing has changed: prune.keep is too short. Any thread; left runs in this one. */
 XONCE_API xonce_status xonce_consumer_reconfigure(xonce_consumer *c, const xonce_config *cfg, void (*left)(const char *key, void *arg), void *arg);
+/* What a consumer did since it was started. */
 typedef struct {
-    size_t size; /* sizeof(xonce_counts), set by the caller */
-    uint64_t polled, fresh, duplicate, rejected, retried, acked, ack_failed, conflicts, unknown_commits, replayed, pruned;
-    uint64_t in_flight;     /* polled and not settled */
-    int64_t last_poll_ms;   /* since the last message arrived; -1 before the first */
-    int healthy;            /* 0: the database or the source cannot be reached, or a handler broke its transaction */
+    size_t size;              /* sizeof(xonce_counts), set by the caller */
+    uint64_t polled;          /* messages that the source gave */
+    uint64_t fresh;           /* applied and committed */
+    uint64_t duplicate;       /* not applied, since they were before */
+    uint64_t rejected;        /* written to xonce_rejected */
+    uint64_t retried;         /* given back, to come again */
+    uint64_t acked;           /* acknowledged */
+    uint64_t ack_failed;      /* acknowledges that the source refused or that got lost: these come again, as duplicates */
+    uint64_t conflicts;       /* messages held up by a deadlock, a serialization failure or a lock timeout */
+    uint64_t unknown_commits; /* messages whose commit got no answer: the claim tells what became of them */
+    uint64_t replayed;        /* rejected messages that were run again */
+    uint64_t pruned;          /* records deleted because of their age */
+    uint64_t in_flight;       /* polled and not settled */
+    int64_t last_poll_ms;     /* since the last message arrived; -1 before the first */
+    int healthy;              /* 0: the database or the source cannot be reached, or a handler broke its transaction */
 } xonce_counts;
 /* A snapshot. Thread-safe, while the consumer exists. */
 XONCE_API xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *out);
@@ -386,11 +441,12 @@ XONCE_API xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *ou
 XONCE_API xonce_status xonce_consumer_status_listen(xonce_consumer *c, const char *listen);
 /* "http://HOST:PORT", the consumer's; NULL when nothing is served. */
 XONCE_API const char *xonce_consumer_status_address(xonce_consumer *c);
-/* After a stop. */
+/* Frees it: after a stop, or when it was never started. NULL is fine. */
 XONCE_API void xonce_consumer_free(xonce_consumer *c);
 
-/* ---- Producer ------------------------------------------------------------------------------------------------------------------ */
+/* ---- xonce_producer(3): sends messages ------------------------------------------------------------------------------------------- */
 
+/* Where a message that was sent is. */
 typedef struct {
     size_t size;      /* sizeof(xonce_sent), set by the caller */
     char id[256];     /* the message's id: that of the endpoint (HTTP), its UNIQ_KEY (rocketmq) */
@@ -398,9 +454,15 @@ typedef struct {
     int32_t queue;    /* -1 likewise */
     int64_t offset;   /* -1 likewise, and of delayed messages and transactions: it is not known yet */
 } xonce_sent;
-typedef enum { XONCE_TRANSACTION_COMMIT, XONCE_TRANSACTION_ROLLBACK, XONCE_TRANSACTION_UNKNOWN } xonce_transaction_state;
+/* What became of the local transaction that a half message stands for. */
+typedef enum {
+    XONCE_TRANSACTION_COMMIT,   /* it did commit: the message is delivered */
+    XONCE_TRANSACTION_ROLLBACK, /* it never can any more: the message is dropped */
+    XONCE_TRANSACTION_UNKNOWN   /* not known yet: the broker asks again */
+} xonce_transaction_state;
+/* A function that runs a local transaction, or knows what became of it. */
 typedef xonce_transaction_state (*xonce_transaction_fn)(const xonce_message *m, void *arg);
-/* uri, credentials and cfg as for xonce_source_open: http://, https:// or rocketmq://NAMESERVER[:PORT][;NAMESERVER...][?instance=NAMESPACE]. Does not
+/* Opens a producer. uri, credentials and cfg as for xonce_source_open(): http://, https:// or rocketmq://NAMESERVER[:PORT][;NAMESERVER...][?instance=NAMESPACE]. Does not
    connect yet. Thread-safe. Settings: send.timeout bounds each send, tries included; with rocketmq:// also send.retries, send.exactly-once (adds
    EXTEND_UNIQ_INFO), trace, rocketmq.compress-over, rocketmq.compression. */
 XONCE_API xonce_status xonce_producer_open(xonce_producer **out, const char *uri, const xonce_config *cfg);
@@ -408,14 +470,16 @@ XONCE_API xonce_status xonce_producer_open(xonce_producer **out, const char *uri
    carry the message, naming the offending byte (HTTP: characters outside XML 1.0, ' " & < > | : in properties; RocketMQ: the bytes 1 and 2 in
    properties, more than 32767 bytes of them; both: an empty body, more than 4 MiB). XONCE_E_TIMEOUT and XONCE_E_CONNECT leave open whether the broker
    has it.
+
    Over HTTP a message is sent once. Over rocketmq:// it gets a UNIQ_KEY when it has none, which is what out->id says, and is tried again, on another
    broker where there is one, with the same UNIQ_KEY: the brokers may then hold it twice, and an exactly-once consumer applies it once. To send a
    message again after an error, give it a UNIQ_KEY of your own and keep it.
+
    Timed: __STARTDELIVERTIME (ms UTC), over HTTP and in the cloud as it is, to an own broker of 5.0 or later as TIMER_DELIVER_MS. rocketmq:// also takes
    one of DELAY, a level from 1 (1s 5s 10s 30s 1m 2m ... 10m 20m 30m 1h 2h, as the broker is set up; above the last one it means the last),
    TIMER_DELAY_SEC, TIMER_DELAY_MS and TIMER_DELIVER_MS. A broker before 5.0 would deliver all but DELAY at once: XONCE_E_INVALID, it is not sent. */
 XONCE_API xonce_status xonce_producer_send(xonce_producer *p, const xonce_message *m, xonce_sent *out);
-/* Called once, on a thread of the library's, never inside the call that sent: sent is NULL unless st is XONCE_OK, and xonce_error_last() says why. It
+/* Hears what became of a message: called once, on a thread of the library's, never inside the call that sent: sent is NULL unless st is XONCE_OK, and xonce_error_last() says why. It
    should return soon: those of a rocketmq:// producer are called one after the other. It may send, it must not close the producer. */
 typedef void (*xonce_sent_fn)(xonce_status st, const xonce_sent *sent, void *arg);
 /* As xonce_producer_send without waiting for the broker. m is copied. At most 1024 messages, or 64 MiB of bodies, are on their way at a time: the
@@ -445,7 +509,6 @@ XONCE_API void xonce_producer_close(xonce_producer *p);
 #ifdef __cplusplus
 }
 #include <initializer_list>
-/* C++: the same name over an initializer list: xonce_exec(tx, "INSERT INTO t VALUES ($1)", {xonce_int(7)}) */
 inline xonce_status xonce_exec(xonce_tx *tx, const char *sql, std::initializer_list<xonce_value> v = {})
 {
     return xonce_exec_values(tx, sql, v.begin(), v.size());

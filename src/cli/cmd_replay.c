@@ -148,8 +148,8 @@ int xo_cmd_replay(int argc, char **argv)
     const xo_usage usage = {
         .name = "replay",
         .synopsis = "--store URI --group GROUP [ID...] [--sql SQL | --exec PROGRAM] [--dry-run] [--json]",
-        .about = "Marks rejected messages of a group, all of them or those named. A running consumer of the group takes marked ones like\n"
-                 "messages: the row is deleted and the effects applied in one transaction. With --sql or --exec this command does that\n"
+        .about = "Marks rejected messages of a group, all of them or those named. A running consumer of the group takes marked ones like "
+                 "messages: the row is deleted and the effects applied in one transaction. With --sql or --exec this command does that "
                  "itself. Replaying leaves the order of messages.",
         .example = "  xonce replay --store sqlite:shop.db --group GID_orders\n"
                    "  xonce replay --store sqlite:shop.db --group GID_orders --sql \"INSERT INTO orders (id) VALUES (:body.id)\"",

@@ -264,7 +264,7 @@ int xo_cmd_stats(int argc, char **argv)
     const xo_usage usage = {
         .name = "stats",
         .synopsis = "--store URI [--group GROUP] | --from URI --group GROUP [--topic NAME] [--store URI]",
-        .about = "Counts the records of each group and topic, with the oldest and the newest, the rejected messages, and tells the\n"
+        .about = "Counts the records of each group and topic, with the oldest and the newest, the rejected messages, and tells the "
                  "watermark: up to when the group had caught up. Reads the whole record table.\n"
                  "With --from it shows for each queue of a RocketMQ cluster where it ends, what the group has committed, which position the database has, and the lag.",
         .example = "  xonce stats --store sqlite:shop.db --json\n"

@@ -132,7 +132,7 @@ int xo_cmd_topic(int argc, char **argv)
     const xo_usage usage = {
         .name = "topic",
         .synopsis = "create|stats --cluster URI --topic NAME [OPTION]...",
-        .about = "create makes a topic on every broker of a RocketMQ cluster, or changes one that is there. stats shows its queues:\nthe first and the last offset, and when something was last stored.",
+        .about = "create makes a topic on every broker of a RocketMQ cluster, or changes one that is there. stats shows its queues: the first and the last offset, and when something was last stored.",
         .example = "  xonce topic create --cluster rocketmq://127.0.0.1:9876 --topic orders --queues 8\n"
                    "  xonce topic stats --cluster rocketmq://127.0.0.1:9876 --topic orders",
         .notes = "Exit code 3: no broker has the topic.",

@@ -5,7 +5,7 @@ prefix=$T/inst
 unset MAKEFLAGS MFLAGS MAKELEVEL
 check "make install" "${MAKE:-make}" -C "$TOP_BUILDDIR" install prefix="$prefix"
 is "$(find "$prefix/include" -type f -printf '%P ')" "$(cd "$prefix/include" && printf '%s ' $(find . -path './xonce/*.h' -printf '%P '))" "only xonce/*.h is installed as headers"
-for file in bin/xonce lib/libxonce.so lib/libxonce.a lib/pkgconfig/xonce.pc share/man/man1/xonce.1 share/man/man5/xonce.conf.5 share/man/man3/libxonce.3; do
+for file in bin/xonce lib/libxonce.so lib/libxonce.a lib/pkgconfig/xonce.pc share/man/man1/xonce.1 share/man/man5/xonce.conf.5 share/man/man3/libxonce.3 share/man/man3/xonce_once.3; do
     check "there is $file" test -e "$prefix/$file"
 done
 is "$(find "$prefix" -name '*.sql' | wc -l)" "$(find "$TOP_SRCDIR/sql" -name '*.sql' | wc -l)" "every schema file is there"

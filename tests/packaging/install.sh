@@ -15,8 +15,11 @@ if [ -z "$library" ]; then
     done_testing
 fi
 libdir=$(dirname "$library")
-for file in include/xonce/xonce.h share/man/man3/libxonce.3 share/xonce/sql/sqlite/001-record.sql; do check "$file is there" test -s "$at/$file"; done
+for file in include/xonce/xonce.h share/man/man3/libxonce.3 share/man/man3/xonce_store.3 share/man/man3/xonce_once.3 share/xonce/sql/sqlite/001-record.sql; do check "$file is there" test -s "$at/$file"; done
+is "$(cat "$at"/share/man/man3/*.3 | sed -n 's/^\.so //p' | sort -u | while read -r page; do [ -s "$at/share/man/$page" ] || echo "$page"; done)" "" "manual pages that send elsewhere send to one that is installed"
 if [ -x "$XONCE" ]; then
+    "$XONCE" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p' | grep -vx xonce | while read -r command; do [ -s "$at/share/man/man1/xonce-$command.1" ] || echo "$command"; done >"$T/without"
+    is "$(cat "$T/without")" "" "every command has its manual page"
     for file in bin/xonce lib/systemd/system/xonce@.service share/man/man1/xonce.1 share/man/man5/xonce.conf.5 share/bash-completion/completions/xonce \
         share/zsh/site-functions/_xonce share/fish/vendor_completions.d/xonce.fish; do check "$file is there" test -s "$at/$file"; done
     is "$("$at/bin/xonce" --version)" "$("$XONCE" --version)" "the installed program runs"
