@@ -20,7 +20,7 @@ says "installed again"
 mkdir /tmp/use
 cd /tmp/use
 xonce --version
-for page in man1/xonce.1 man1/xonce-consume.1 man5/xonce.conf.5 man3/libxonce.3; do [ -e "/usr/share/man/$page.gz" ] || fail "no manual page $page"; done
+for page in man1/xonce.1 man1/xonce-consume.1 man1/xonce-init.1 man5/xonce.conf.5 man3/libxonce.3 man3/xonce_store.3 man3/xonce_once.3; do [ -e "/usr/share/man/$page.gz" ] || fail "no manual page $page"; done
 for file in /lib/systemd/system/xonce@.service /usr/share/bash-completion/completions/xonce /usr/share/zsh/vendor-completions/_xonce \
     /usr/share/fish/vendor_completions.d/xonce.fish /usr/share/xonce/sql/sqlite/001-record.sql; do [ -e "$file" ] || fail "no $file"; done
 says "manual pages, unit, completions and SQL are there"

@@ -2,8 +2,10 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/fleet.h"
+#include "cli/inforce.h"
 #include "cli/output.h"
 #include "cli/print.h"
+#include "cli/service.h"
 #include "consumer/consumer.h"
 #include "status/status.h"
 #include <inttypes.h>
@@ -20,6 +22,7 @@ typedef struct {
     xonce_config *cfg;
     int argc;
     char **argv;
+    xo_status *status; /* NULL: it is not served */
 } options;
 
 static xo_fleet *volatile running;
@@ -88,14 +91,14 @@ static int adjust_settings(const xo_usage *u, options *o)
     if (!longest) {
         return XO_GO_ON;
     }
-    /* a crash runs a whole batch of programs again, so one at a time unless asked otherwise; a program may not outlive its transaction */
+    /* a program may not outlive its transaction */
     char timeout[32];
     int64_t need = longest + 60000;
     (void)snprintf(timeout, sizeof(timeout), "%" PRId64 "ms", need);
     if (xo_config_is_set(o->cfg, "handler.timeout") && xo_config_int(o->cfg, "handler.timeout") < longest) {
         return xo_args_wrong(u, "--exec-timeout is longer than handler.timeout");
     }
-    if (!set_default(o, "batch.max", "1") || (xo_config_int(o->cfg, "handler.timeout") < need && !set_default(o, "handler.timeout", timeout))) {
+    if (xo_config_int(o->cfg, "handler.timeout") < need && !set_default(o, "handler.timeout", timeout)) {
         return xo_out_failed(NULL);
     }
     return XO_GO_ON;
@@ -117,21 +120,53 @@ static void on_left(const char *key, void *arg)
     xo_log(XO_WARN, "consume", "%s has changed in the configuration: it holds after a restart", key);
 }
 
-static void take_settings(xo_fleet *f, options *o, const options *next)
+/* Of the subscriptions of which nothing else has changed. */
+static void take_batches(xo_fleet *f, options *o, const options *next)
 {
-    const xo_buf *was = &o->plan.said, *is = &next->plan.said;
-    int failed = 0;
-    if (was->len != is->len || (is->len && memcmp(was->p, is->p, is->len) != 0)) {
-        xo_log(XO_WARN, "consume", "the sections of the configuration have changed: they hold after a restart");
-    }
-    for (size_t i = 0; i < xo_fleet_count(f); i++) {
-        if (xonce_consumer_reconfigure(xo_fleet_at(f, i), next->cfg, i ? NULL : on_left, NULL) != XONCE_OK) {
-            xo_log(XO_ERROR, "consume", "the settings stay as they were: %s", xonce_error_last()->text);
-            failed = 1;
+    char keys[200];
+    for (size_t i = 0; i < o->plan.nsubs; i++) {
+        xo_plan_sub *was = &o->plan.subs[i];
+        const xo_plan_sub *is = xo_plan_find_sub(&next->plan, was->name);
+        if (is && xo_plan_sub_change(was, is, keys, sizeof(keys)) == XO_PLAN_LIVE) {
+            xo_log(XO_INFO, "consume", "[subscription %.100s]: batch has changed", was->name ? was->name : "");
+            was->batch = is->batch;
         }
     }
-    if (failed) {
+    xo_fleet_batches(f, &o->plan, next->cfg);
+}
+
+/* In all consumers or in none: what one source takes another may refuse. */
+static int take_config(xo_fleet *f, const options *next)
+{
+    xonce_status st = XONCE_OK;
+    for (size_t i = 0; i < xo_fleet_count(f) && st == XONCE_OK; i++) {
+        st = xo_consumer_check(xo_fleet_at(f, i), next->cfg);
+    }
+    for (size_t i = 0; i < xo_fleet_count(f) && st == XONCE_OK; i++) {
+        st = xonce_consumer_reconfigure(xo_fleet_at(f, i), next->cfg, i ? NULL : on_left, NULL);
+    }
+    if (st != XONCE_OK) {
+        xo_log(XO_ERROR, "consume", "the settings stay as they were: %s", xonce_error_last()->text);
+    }
+    return st == XONCE_OK;
+}
+
+static void take_settings(xo_fleet *f, options *o, const xo_usage *u, options *next)
+{
+    xo_fleet_change *change = NULL;
+    if (xo_fleet_prepare(f, &next->plan, u, &change) != XO_GO_ON) {
+        xo_log(XO_ERROR, "consume", "the new SQL cannot be used: all settings stay as they were");
         return;
+    }
+    if (!take_config(f, next)) {
+        xo_fleet_drop(change);
+        return;
+    }
+    xo_fleet_take(&o->plan, change);
+    take_batches(f, o, next);
+    xo_plan_tell_left(&o->plan, &next->plan);
+    if (o->status && xo_inforce_tell(o->status, f, &o->plan) != XONCE_OK) {
+        xo_log(XO_WARN, "consume", "the status page shows the sections as they were: %s", xonce_error_last()->text);
     }
     if (xo_config_int(next->cfg, "log.level") != xo_config_int(o->cfg, "log.level")) {
         int level = (int)xo_config_int(next->cfg, "log.level");
@@ -150,7 +185,7 @@ static void reload(xo_fleet *f, void *arg)
     rc = rc == XO_GO_ON ? check_options(&usage, &next) : rc;
     rc = rc == XO_GO_ON ? adjust_settings(&usage, &next) : rc;
     if (rc == XO_GO_ON) {
-        take_settings(f, o, &next);
+        take_settings(f, o, &usage, &next);
     } else {
         xo_log(XO_ERROR, "consume", "the configuration cannot be read again: the settings stay as they were");
     }
@@ -182,7 +217,7 @@ static int serve_status(const options *o, xo_fleet *f, xo_status **out)
     if (!listen) {
         return XO_GO_ON;
     }
-    if (xo_status_start(out, listen) != XONCE_OK || watch(*out, f) != XONCE_OK) {
+    if (xo_status_start(out, listen) != XONCE_OK || watch(*out, f) != XONCE_OK || xo_inforce_tell(*out, f, &o->plan) != XONCE_OK) {
         int rc = xonce_error_last()->code == XONCE_E_INVALID ? XO_EXIT_USAGE : XO_EXIT_FAILED;
         (void)xo_out_failed(NULL);
         return rc;
@@ -195,13 +230,13 @@ static int serve_status(const options *o, xo_fleet *f, xo_status **out)
 static int run_fleet(options *o, xo_fleet *f)
 {
     const xo_fleet_wait wait = {.stop = &stop_asked, .reload = &reload_asked, .do_reload = reload, .arg = o, .stop_within = o->stop_within, .idle = xo_config_int(o->cfg, "exit-when-idle")};
-    xo_status *status;
     running = f;
     catch_signals();
-    int rc = serve_status(o, f, &status);
+    int rc = serve_status(o, f, &o->status);
     rc = rc == XO_GO_ON ? xo_fleet_start(f) : rc;
     int started = rc == XO_GO_ON;
     if (started) {
+        xo_service_ready();
         rc = xo_fleet_wait_for_end(f, &wait);
         xo_fleet_print_counts(f);
     }
@@ -209,7 +244,8 @@ static int run_fleet(options *o, xo_fleet *f)
     if (started && !xo_fleet_has_ended(f)) { /* handlers still run: nothing of theirs may be freed */
         _exit(xo_out_end(rc));
     }
-    xo_status_stop(status);
+    xo_status_stop(o->status);
+    o->status = NULL;
     return rc;
 }
 
@@ -327,6 +363,7 @@ int xo_cmd_consume(int argc, char **argv)
     struct sigaction again = {.sa_handler = on_reload, .sa_flags = SA_RESTART};
     (void)sigemptyset(&again.sa_mask);
     (void)sigaction(SIGHUP, &again, NULL);
+    xo_service_begin();
     int rc = parse(&o, &usage);
     rc = rc == XO_GO_ON ? xo_out_log_start(o.cfg, o.verbose) : rc;
     if (rc == XO_GO_ON) {

@@ -39,6 +39,8 @@ xonce_SOURCES += \
 	src/cli/exec.h \
 	src/cli/fleet.c \
 	src/cli/fleet.h \
+	src/cli/inforce.c \
+	src/cli/inforce.h \
 	src/cli/findings.c \
 	src/cli/findings.h \
 	src/cli/jsonpath.c \
@@ -60,8 +62,12 @@ xonce_SOURCES += \
 	src/cli/plan.h \
 	src/cli/print.c \
 	src/cli/print.h \
+	src/cli/service.c \
+	src/cli/service.h \
 	src/cli/sqltemplate.c \
 	src/cli/sqltemplate.h \
 	src/cli/story.c \
 	src/cli/story.h \
-	src/cli/story_log.c
+	src/cli/story_json.c \
+	src/cli/story_log.c \
+	src/cli/story_place.c

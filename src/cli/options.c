@@ -1,9 +1,11 @@
 /* Long options: parsing, help, and what to say when they are wrong. */
 #include "cli/options.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/output.h"
+#include "cli/service.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +17,7 @@ extern char **environ;
 int xo_args_wrong(const xo_usage *u, const char *fmt, ...)
 {
     va_list ap;
-    (void)fprintf(stderr, "xonce %s: ", u->name);
+    (void)fprintf(stderr, "%sxonce %s: ", xo_service_level(XO_ERROR), u->name);
     va_start(ap, fmt);
     (void)vfprintf(stderr, fmt, ap);
     va_end(ap);

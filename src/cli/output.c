@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/options.h"
+#include "cli/service.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,7 +31,15 @@ static void log_line(const xo_log_line *line, void *arg)
 {
     const xo_log_format *format = arg;
     xo_buf b = {0};
-    xo_log_render(&b, *format, line);
+    xo_buf_str(&b, xo_service_level(line->level));
+    if (b.len && *format == XO_LOG_TEXT) { /* the journal has the time and the level */
+        const xo_log_line bare = {.text = line->text, .fields = line->fields, .n = line->n};
+        xo_buf_printf(&b, "%s: ", line->area);
+        xo_log_render(&b, XO_LOG_TEXT, &bare);
+        xo_buf_char(&b, '\n');
+    } else {
+        xo_log_render(&b, *format, line);
+    }
     pthread_mutex_lock(&lock);
     clear_progress();
     if (!b.failed && b.len) {
@@ -87,7 +96,7 @@ void xo_out_error(const char *fmt, ...)
     va_list ap;
     pthread_mutex_lock(&lock);
     clear_progress();
-    (void)fputs("xonce: ", stderr);
+    (void)fprintf(stderr, "%sxonce: ", xo_service_level(XO_ERROR));
     va_start(ap, fmt);
     (void)vfprintf(stderr, fmt, ap);
     va_end(ap);

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # commands.sh [sqlite|postgres]: runs every command that README.md and docs/quickstart.md show, in the order in which they stand there, and compares what they say it prints.
 #
-# In these pages a block ```sh is run, ```sh postgres with a PostgreSQL server too, ```sh build is what made the program that runs here; ```c NAME is a file of that name,
-# and each line of a ```text block must be in the output of the block before it.
+# blocks.sh says what is run. `sh build` is what made the program that runs here: tests/docs/newcomer.sh runs it in a fresh Debian.
 . "${TOP_SRCDIR:?}/tests/lib/tap.sh"
+. "$TOP_SRCDIR/tests/docs/blocks.sh"
 unset XONCE_STORE ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET ALIBABA_CLOUD_SECURITY_TOKEN
 engine=${1:-sqlite}
 
@@ -26,62 +26,21 @@ if [ "$engine" = postgres ]; then
     export PGHOST=127.0.0.1 PGPORT=${port%/*} PGUSER=xonce PGPASSWORD=xonce PATH=$PATH:$(servers_postgres_bin)
 fi
 
-# split PAGE FOLDER: its blocks as files 01, 02..., and 01.kind with what stands behind their fences
-split() {
-    awk -v dir="$2" '
-        /^```/ && !inside { inside = 1; n++; file = sprintf("%s/%02d", dir, n); print substr($0, 4) >(file ".kind"); printf "" >file; next }
-        /^```/ { inside = 0; close(file); next }
-        inside { print >file }
-        END { exit inside }' "$1"
-}
-# page FILE: runs its blocks in one shell, each with its output in N.out; N.ok is there when all its commands have ended well
+# what may stand in a block that is not run here; nothing else hides there
+build='(\./bootstrap( (demo|check))?|sudo make -C build install && sudo ldconfig|sudo apt-get install --no-install-recommends [a-z0-9-]+|sudo -u postgres createuser --createdb \$USER)( +#.*)?'
 page() {
-    local name dir block kind last='' n=0 port
+    local name dir block
     name=$(basename "$1")
     dir=$T/$name
-    port=$(servers_free_port)
     mkdir -p "$dir/work"
-    check "$name: its blocks" split "$1" "$dir"
-    sed -i "s/127\.0\.0\.1:8080/127.0.0.1:$port/g" "$dir"/[0-9][0-9]
-    {
-        echo "set -e; cd '$dir/work'; trap 'kill \$(jobs -p) 2>/dev/null || :' EXIT"
-        for block in "$dir"/[0-9][0-9]; do
-            kind=$(cat "$block.kind")
-            case $kind in
-                'c '*) echo "cp '$block' './${kind#c }'" ;;
-                sh | "sh $engine")
-                    printf 'exec >"%s.out" 2>&1\n' "$block"
-                    cat "$block"
-                    grep -q 'xonce serve' "$block" && echo "for i in \$(seq 400); do (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null && break; read -rt 0.05 <> <(:) || :; done"
-                    printf ': >"%s.ok"\n' "$block"
-                    ;;
-            esac
-        done
-    } >"$dir/all"
-    timeout 200 "$BASH" "$dir/all" </dev/null >"$dir/end" 2>&1
-    for block in "$dir"/[0-9][0-9]; do
-        kind=$(cat "$block.kind")
-        case $kind in
-            sh | "sh $engine")
-                n=$((n + 1))
-                last=$block
-                if [ -e "$block.ok" ]; then ok "$name: $(head -n 1 "$block")"; else not_ok "$name: $(head -n 1 "$block")" "$(cat "$block"; echo; tail -n 20 "$block.out")"; fi
-                ;;
-            text)
-                [ -z "$last" ] || while IFS= read -r line; do
-                    if grep -qF -- "$line" "$last.out" 2>/dev/null; then ok "$name: it prints $line"; else not_ok "$name: it prints $line" "$(tail -n 20 "$last.out" 2>&1)"; fi
-                done <"$block"
-                ;;
-            'sh build')
-                last=
-                is "$(grep -vxE '(\./bootstrap( (demo|check))?|git clone .*|cd xonce|make -C build install( && ldconfig)?)( +#.*)?' "$block")" "" "$name: $(head -n 1 "$block"): these make the program that runs here"
-                ;;
-            'sh postgres') last= ;;
-            c | 'c '*) ;;
-            *) not_ok "$name: a block of a kind that nobody tests: $kind" ;;
-        esac
+    check "$name: its blocks" blocks_split "$1" "$dir"
+    blocks_run "$dir" "$dir/work" "$(servers_free_port)" 200 sh "sh $engine"
+    blocks_judge "$name" "$dir" sh "sh $engine"
+    check "$name: commands were found" [ $BLOCKS -gt 0 ]
+    for block in $(grep -lxE 'sh (build|packages)' "$dir"/[0-9][0-9].kind); do
+        block=${block%.kind}
+        is "$(grep -vxE "$build" "$block")" "" "$name: $(head -n 1 "$block"): these make the program that runs here"
     done
-    check "$name: commands were found" [ $n -gt 0 ]
 }
 for word in demo check; do check "./bootstrap $word" grep -qE "^  $word +" <("$BASH" "$TOP_SRCDIR/bootstrap" --help); done
 page "$TOP_SRCDIR/README.md"
