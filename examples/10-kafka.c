@@ -36,9 +36,9 @@ static xonce_outcome apply(xonce_store *store, const rd_kafka_message_t *r)
     char id[300];
     snprintf(id, sizeof id, "%s-%d-%lld", rd_kafka_topic_name(r->rkt), r->partition, (long long)r->offset);
     stopped |= xonce_message_new(&m, rd_kafka_topic_name(r->rkt), id, r->payload, r->len) != XONCE_OK;
-    for (int attempt = 1; !stopped && what == XONCE_DEFERRED; attempt++) {
+    for (int attempt = 1, tried; !stopped && what == XONCE_DEFERRED; attempt += tried) { /* a database that is away is no attempt */
         xonce_message_set_attempt(m, attempt);
-        if (xonce_once(store, m, count_click, NULL, &what) != XONCE_OK)
+        if (!(tried = xonce_once(store, m, count_click, NULL, &what) == XONCE_OK))
             fprintf(stderr, "%s: %s\n", id, xonce_error_last()->text);
         sleep(what == XONCE_DEFERRED);
     }

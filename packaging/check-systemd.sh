@@ -32,6 +32,7 @@ mkdir -p "$root/check/tests/lib" "$root/check/tests/docs"
 cp "$debs/xonce_$version-1_amd64.deb" "$debs/libxonce1_$version-1_amd64.deb" "$src/packaging/in-systemd.sh" "$root/check/"
 cp "$src/tests/lib/tap.sh" "$src/tests/lib/servers.sh" "$root/check/tests/lib/"
 cp "$src/tests/docs/blocks.sh" "$root/check/tests/docs/"
+: >"$root/check/only-here"
 cp "$src/docs/installing.md" "$root/check/"
 install_all() {
     fresh_quiet "$root"

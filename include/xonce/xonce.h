@@ -436,7 +436,8 @@ typedef struct {
 XONCE_API xonce_status xonce_consumer_counts(xonce_consumer *c, xonce_counts *out);
 /* Serves what there is to see of the consumer over HTTP, by threads of its own, until the consumer is freed: / is a page for people, /metrics for Prometheus, /healthz and /readyz for probes,
    /status.json everything. listen: "HOST:PORT" or "[HOST]:PORT", port 0: any free one; nothing but this address is listened on. Whoever reaches it may look: there are no passwords, nothing can be
-   changed, and settings that are secrets are masked; but reasons and error texts are shown. Before start or after, once. XONCE_E_INVALID: not HOST:PORT, or served already; XONCE_E_CONNECT: it cannot be
+   changed, and settings that are secrets are masked; but reasons and error texts are shown. A thread that waits for a database which does not answer is left behind when the consumer is freed, and ends by itself when
+   the wait does: a program that unloads the library must not do so before. Before start or after, once. XONCE_E_INVALID: not HOST:PORT, or served already; XONCE_E_CONNECT: it cannot be
    listened on. docs/monitoring/README.md */
 XONCE_API xonce_status xonce_consumer_status_listen(xonce_consumer *c, const char *listen);
 /* "http://HOST:PORT", the consumer's; NULL when nothing is served. */

@@ -30,7 +30,7 @@ const xo_config_key xo_config_keys[] = {
     {"buffer.size", "maxCachedMessageSizeInMiB", XO_T_SIZE, NULL, MIB(16), MIB(2048), "512M", NULL, "Most bytes of message bodies in memory.", 0, "M"},
     TEXT("status", NULL, "HOST:PORT at which `xonce consume` serves its status page, metrics and health; unset = nowhere."),
     DURATION("exit-when-idle", NULL, 0, DAYS(1), "0", "Stop after this long without a message; 0 = never."),
-    INT("store.connections", NULL, 0, 1000, "0", "Most connections to the database; 0 = workers + 2."),
+    INT("store.connections", NULL, 0, 1000, "0", "Most connections to the database; 0 = workers + 2. The status server has one more."),
     DURATION("store.connect-timeout", NULL, MS(100), MINUTES(5), "10s", "How long connecting to the database may take."),
     DURATION("store.pool-timeout", NULL, MS(100), HOURS(1), "60s", "How long a call waits for a free connection."),
     DURATION("store.lock-timeout", NULL, MS(100), MINUTES(5), "5s", "How long a claim waits for the same message elsewhere before the transaction is run again."),

@@ -94,7 +94,7 @@ static int broker_info(look *k, const xo_broker *b, const char *address)
     int64_t began = table ? xo_json_int(table, "bootTimestamp") : 0, seconds = up ? uptime_s(up) : -1;
     k->open = version && *version;
     xo_findings_good(k->f, "%s answers, after %" PRId64 " ms%s%s", name, took, version && *version ? ", version " : "", version ? version : "");
-    if (began > 0 && seconds >= 0) {
+    if (began > 0 && began < INT64_C(1) << 53 && seconds >= 0 && seconds < INT64_C(1) << 40) {
         xo_doctor_clock(k->f, b->name, began + seconds * 1000 - now, 1000 + took);
     }
     json_decref(body);

@@ -151,11 +151,11 @@ static int64_t gap_us(const xonce_consumer *c, const xo_sub *s, size_t all, size
     return (int64_t)(c->crew.most == 1 ? WRITER_GAP_US : GAP_US) << (more < GAP_DOUBLES ? more : GAP_DOUBLES);
 }
 
-/* A database that does not answer gets no more than three quarters of the workers: the others are for those that do. */
-static int is_for_others(const xonce_consumer *c, const xo_sub *s, size_t stuck)
+/* Of several databases none gets more than three quarters of the workers: when it stops to answer all that it has are stuck within a moment, and the others are for those that do. */
+static int is_for_others(const xonce_consumer *c, const xo_sub *s, const xo_pace *own)
 {
-    size_t part = c->workers_max - c->workers_max / 4;
-    return stuck >= (part > 1 && part == c->workers_max ? part - 1 : part) && xo_place_hangs(c, &c->places[s->place], XO_STUCK_MS);
+    size_t part = c->workers_max - c->workers_max / 4, there = c->places[s->place].running - (own && own->sub && own->sub->place == s->place);
+    return c->nplaces > 1 && there >= (part > 1 && part == c->workers_max ? part - 1 : part);
 }
 
 /* May a worker, which is at the batch of p or (NULL) at none, begin one now? Nobody else at work: at once. A few messages: two at a time, others only when these have waited about as long as it takes a
@@ -169,7 +169,7 @@ static int may_begin(const xonce_consumer *c, const xo_sub *s, const xo_pace *p,
     if (c->places[s->place].down) {
         return 1;
     }
-    if (others >= c->workers_max || (stuck && is_for_others(c, s, stuck))) {
+    if (others >= c->workers_max || is_for_others(c, s, p)) {
         return 0; /* one that ends looks again */
     }
     if (c->linger && !s->in_lanes && !linger_is_over(c, s, now_us, look_us)) {
@@ -224,10 +224,18 @@ static void end_pace(xonce_consumer *c, xo_pace *p, int64_t now_us)
     }
     p->sub->running--;
     c->running--;
-    c->places[p->sub->place].running--;
-    c->places[p->sub->place].in_work -= p->n;
-    c->places[p->sub->place].moved = now_us / 1000;
+    xo_place *place = &c->places[p->sub->place];
+    place->running--;
+    place->in_work -= p->n;
+    place->moved = now_us / 1000;
+    int64_t took = (now_us - p->began_us) / 1000, usual = place->usual_ms - place->usual_ms / 8 - (place->usual_ms != 0);
+    place->usual_ms = !place->down && took > usual ? took : usual;
     p->sub = NULL;
+}
+
+void xo_pace_end(xonce_consumer *c, xo_worker *w)
+{
+    end_pace(c, &w->pace, xo_mono_us());
 }
 
 static void begin_pace(xonce_consumer *c, xo_pace *p, xo_sub *s, size_t n, int64_t now_us)

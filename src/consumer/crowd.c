@@ -10,6 +10,7 @@ enum {
     KEPT = 4,                 /* of a source that brings them again when told to: enough to find out whether the database is back */
     WORK_PART = 4,
     HANGS_MS = 10000,         /* a database where nothing ends for so long is as good as down */
+    SLOW_TIMES = 4,
     GRACE_MS = 2000,          /* of others, where what is given back stays away for minutes */
     HANDOUTS_PART = 4         /* and where it is given out so often only: the last quarter is left for the time after */
 };
@@ -21,7 +22,8 @@ static size_t at_least_one(size_t n)
 
 int xo_place_hangs(const xonce_consumer *c, const xo_place *p, int64_t ms)
 {
-    return c->nplaces > 1 && p->running && xo_mono_ms() - p->moved >= ms;
+    int64_t least = SLOW_TIMES * p->usual_ms; /* where handlers are slow nothing ends for long */
+    return c->nplaces > 1 && p->running && xo_mono_ms() - p->moved >= (least > ms ? least : ms);
 }
 
 size_t xo_stuck(const xonce_consumer *c)
@@ -69,6 +71,9 @@ static int has_part(const xonce_consumer *c, const xo_place *p, int more)
 /* Lock held. Where giving back costs something it waits until memory is short. */
 static int is_pressing(const xonce_consumer *c, const xo_place *p)
 {
+    if (c->source->keeps_back) {
+        return 0;
+    }
     return c->source->again || ((c->in_flight * 2 >= c->buffer_messages || c->in_flight_bytes * 2 >= c->buffer_size) && xo_mono_ms() - (p->down ? p->down_since : p->moved) >= GRACE_MS);
 }
 
@@ -148,7 +153,7 @@ static void shed(xonce_consumer *c, xo_sub *s, xo_list *off)
     size_t bytes = 0;
     for (xonce_message *m; (m = xo_list_pop(&s->waiting));) {
         bytes += m->body_len;
-        if ((keep.n < most.messages && bytes <= most.bytes) || !may_wait(c, m)) {
+        if (!keep.n || (keep.n < most.messages && bytes <= most.bytes) || !may_wait(c, m)) {
             xo_list_push(&keep, m);
         } else {
             p->held--;

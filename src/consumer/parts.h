@@ -85,9 +85,12 @@ typedef struct {
     int64_t retry_at, pause;
     int put_off_streak;          /* runs in a row of which it took nothing */
     char error[512];             /* why it is down */
+    int64_t unreached_until;     /* monotonic: positions could not be read or written there, and are not tried before; the service thread's */
+    int copy_told;               /* that copies cannot be written was logged; likewise */
     int64_t down_since;          /* monotonic */
     size_t running, in_work;     /* workers in a transaction there, and their messages */
     int64_t moved;               /* monotonic: when the last of them ended, or the first began */
+    int64_t usual_ms;            /* what transactions took lately, the long ones */
     size_t held, held_bytes;     /* of its messages, here */
     int full, told;              /* it is down and has its part of the room; that was logged */
     size_t put_off;              /* messages given back for that, since they were last asked for again */
@@ -214,6 +217,7 @@ void xo_enqueue(xonce_consumer *c, xo_sub *s, xonce_message *m); /* takes it */
 /* Fills w with a batch if one is due, or returns 0 and says at which monotonic time to look again. Messages whose time is up land in dropped. A worker that holds no batch any more calls it with
    look_again, and the batch it had counts as ended; one that is still at its batch and would take the next one behind it passes NULL. */
 size_t xo_take(xonce_consumer *c, xo_worker *w, xo_list *dropped, int64_t *look_again);
+void xo_pace_end(xonce_consumer *c, xo_worker *w); /* it takes no more */
 /* Wakes a worker if there is something for it to do, or to watch. */
 void xo_call_worker(xonce_consumer *c);
 void xo_empty_queues(xonce_consumer *c, xo_list *out);

@@ -203,26 +203,47 @@ static int goes_to(const xonce_consumer *c, const char *topic, size_t place)
     return !known;
 }
 
-static xonce_status load(void *self, const char *topic, const char *broker, int32_t queue, xo_range **out, size_t *n)
-{
-    return xo_store_positions()->load(home_of(self, topic), topic, broker, queue, out, n);
-}
-
-static xonce_status knows(void *self, const char *topic, int *known)
-{
-    return xo_store_positions()->knows(home_of(self, topic), topic, known);
-}
+enum { UNREACHED_MS = 1000 };
 
 /* Nobody waits for a database that is known to be away: there is a time for trying again. */
 static xonce_status is_away(xonce_consumer *c, size_t place)
 {
     const xo_place *p = &c->places[place];
     char why[sizeof(p->error)];
+    int64_t now = xo_mono_ms();
     pthread_mutex_lock(&c->lock);
-    int away = c->nplaces > 1 && p->down && xo_mono_ms() < p->retry_at, hangs = xo_place_hangs(c, p, XO_STUCK_MS);
-    (void)snprintf(why, sizeof(why), "%s", away ? p->error : hangs ? "the database does not answer" : "");
+    int away = c->nplaces > 1 && p->down && now < p->retry_at, hangs = xo_place_hangs(c, p, XO_STUCK_MS), unreached = c->nplaces > 1 && now < p->unreached_until;
+    (void)snprintf(why, sizeof(why), "%s", away ? p->error : hangs ? "no transaction has ended at this database for long: it is not waited for" : unreached ? "the database could not be reached a moment ago" : "");
     pthread_mutex_unlock(&c->lock);
     return why[0] ? xo_fail(XONCE_E_CONNECT, "%s", why) : XONCE_OK;
+}
+
+/* What the database said; when it cannot be reached the others of this moment need not wait for it too. */
+static xonce_status heard(xonce_consumer *c, size_t place, xonce_status st)
+{
+    if (st == XONCE_E_CONNECT || st == XONCE_E_TIMEOUT) {
+        pthread_mutex_lock(&c->lock);
+        c->places[place].unreached_until = xo_mono_ms() + UNREACHED_MS;
+        pthread_mutex_unlock(&c->lock);
+    }
+    return st;
+}
+
+static xonce_status load(void *self, const char *topic, const char *broker, int32_t queue, xo_range **out, size_t *n)
+{
+    size_t home = home_place(self, topic);
+    xonce_status st = is_away(self, home);
+    *out = NULL;
+    *n = 0;
+    return st == XONCE_OK ? heard(self, home, xo_store_positions()->load(home_of(self, topic), topic, broker, queue, out, n)) : st;
+}
+
+static xonce_status knows(void *self, const char *topic, int *known)
+{
+    size_t home = home_place(self, topic);
+    xonce_status st = is_away(self, home);
+    *known = 0;
+    return st == XONCE_OK ? heard(self, home, xo_store_positions()->knows(home_of(self, topic), topic, known)) : st;
 }
 
 /* Those of r that are kept in this database, or copied to it. */
@@ -241,7 +262,7 @@ static xonce_status save_in(xonce_consumer *c, size_t place, const xo_range *r, 
     }
     xonce_status st = k ? is_away(c, place) : XONCE_OK;
     if (k && st == XONCE_OK) {
-        st = xo_store_positions()->save(store, some, k);
+        st = heard(c, place, xo_store_positions()->save(store, some, k));
     }
     free(some);
     return st;
@@ -265,9 +286,11 @@ static xonce_status save(void *self, const xo_range *r, size_t n)
         }
     }
     for (size_t i = 0; i < c->nplaces && st == XONCE_OK && apart == XONCE_OK && c->nplaces > 1; i++) {
-        if (save_in(c, i, r, n, 1) != XONCE_OK) {
+        int failed_copy = save_in(c, i, r, n, 1) != XONCE_OK;
+        if (failed_copy && !c->places[i].copy_told) {
             xo_log(XO_INFO, "consumer", "a copy of positions: %s", xonce_error_last()->text);
         }
+        c->places[i].copy_told = failed_copy;
     }
     return st != XONCE_OK ? xo_error_restore(&failed) : apart == XONCE_OK ? st : xo_error_restore(&why);
 }
@@ -279,13 +302,16 @@ static xonce_status store_id(void *self, char out[9])
 
 static xonce_status take(void *self, xo_range *r, const xo_range *loaded, size_t n)
 {
-    return xo_store_positions()->take(home_of(self, r->topic), r, loaded, n);
+    size_t home = home_place(self, r->topic);
+    xonce_status st = is_away(self, home);
+    return st == XONCE_OK ? heard(self, home, xo_store_positions()->take(home_of(self, r->topic), r, loaded, n)) : st;
 }
 
 static xonce_status advance(void *self, const xo_range *r, int64_t from)
 {
-    xonce_status st = is_away(self, home_place(self, r->topic));
-    return st == XONCE_OK ? xo_store_positions()->advance(home_of(self, r->topic), r, from) : st;
+    size_t home = home_place(self, r->topic);
+    xonce_status st = is_away(self, home);
+    return st == XONCE_OK ? heard(self, home, xo_store_positions()->advance(home_of(self, r->topic), r, from)) : st;
 }
 
 static xonce_status recorded(void *self, const char *topic, const char *broker, int32_t queue, int64_t offset, int *yes)

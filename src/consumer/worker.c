@@ -409,6 +409,9 @@ void *xo_worker_main(void *worker)
             work(w);
         }
     }
+    pthread_mutex_lock(&w->c->lock);
+    xo_pace_end(w->c, w);
+    pthread_mutex_unlock(&w->c->lock);
     xo_ahead_drop(&w->ahead);
     xo_states_end(w->c, w->states, n);
     return NULL;

@@ -169,6 +169,7 @@ static parcel *parcel_for(xo_trace *t, const char *topic, size_t n)
     if (p) {
         *t->end = p;
         t->end = &p->next;
+        t->waiting += sizeof(*p);
     }
     return p;
 }
@@ -361,7 +362,7 @@ static parcel *take(xo_trace *t)
         if (!t->first) {
             t->end = &t->first;
         }
-        t->waiting -= p->body.len + p->keys.len;
+        t->waiting -= sizeof(*p) + p->body.len + p->keys.len;
     }
     return p;
 }

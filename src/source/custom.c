@@ -253,7 +253,7 @@ static xonce_message *take_again(custom *c, size_t max, int64_t *next)
     for (xonce_message *m; (m = pop(&c->again));) {
         if (m->expires_mono <= now && due.n < max) {
             m->expires_mono = INT64_MAX;
-            m->attempt++;
+            m->attempt += !m->put_off;
             m->polled_boot = xo_boot_ms();
             hold(c, m);
             push(&due, m);
@@ -646,7 +646,7 @@ xonce_status xonce_source_custom(xonce_source **out, const xonce_source_ops *use
     }
     memcpy(&c->user, user, user->size < sizeof(c->user) ? user->size : sizeof(c->user));
     c->self = self;
-    c->base = (xonce_source){.ops = &ops, .kind = "custom", .keep_floor_ms = KEEP_FLOOR_MS, .counts = custom_counts};
+    c->base = (xonce_source){.ops = &ops, .kind = "custom", .keep_floor_ms = KEEP_FLOOR_MS, .counts = custom_counts, .keeps_back = cumulative(c) && !c->user.nack};
     if (start_thread(c) != 0) {
         free(c);
         return xo_fail(XONCE_E_NOMEM, "xonce_source_custom: its thread cannot be started");

@@ -58,6 +58,7 @@ struct xonce_source {
     /* For a consumer of several databases, one of which is down. NULL: it cannot. Any thread, and not under a lock of its own that a poll waits for. */
     void (*hold)(xonce_source *s, const char *topic, int on); /* 1: asks for no more of this topic; what was asked for may still come. 0: goes on */
     void (*again)(xonce_source *s); /* what was given back with put_off comes again now; with it such messages wait where they came from, and cost no memory here */
+    int keeps_back;                 /* what is given back stays in its memory, here: nothing is won by it */
     char *uri;                      /* as it was opened with, passwords masked; NULL: by no URI */
 };
 xonce_status xo_source_rocketmq_open(xonce_source **out, const char *uri, const xonce_config *cfg);

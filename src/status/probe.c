@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PING_MS = 5000, FIGURES_MS = 60000, HANGS_MS = 15000 };
-
+enum { PING_MS = 5000, FIGURES_MS = 60000, HANGS_MS = 15000, REFUSED_MS = 1000 };
 
 static void free_rejected(xo_rejected *r, size_t n)
 {
@@ -164,7 +163,10 @@ static void ask_store(xo_status *s, xo_heard *h, const xo_view_of *v, size_t i)
     if (st == XONCE_OK && how.uri) {
         st = xonce_store_open(&h->own, how.uri, how.group, how.cfg);
     }
-    if (st == XONCE_OK) {
+    if (st != XONCE_OK && xo_mono_ms() - now < REFUSED_MS) { /* it may be one connection too many; the consumer has its own */
+        set_leavable(s, 0);
+        st = ping(s, store, !v->no_dedup, &watermark);
+    } else if (st == XONCE_OK) {
         store = own ? h->own : store;
         st = ping(s, store, !v->no_dedup, &watermark);
     }

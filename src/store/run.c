@@ -111,8 +111,8 @@ static xonce_status after_attempt(xo_runner *r, xo_step step, const size_t *live
         *over = 1;
         return xonce_error_last()->code;
     }
-    int conflict = xo_error_class() == XO_SQL_AGAIN;
-    if (step == XO_STEP_AGAIN && ++p->tries < r->s->tries && !stopping(r) && !(k > 1 && conflict && p->tries >= CONFLICTS_BEFORE_SPLIT)) {
+    int conflict = xo_error_class() == XO_SQL_AGAIN, more = k == 1 ? r->all[live[0]].slow : 0; /* until its handler is known to be at fault */
+    if (step == XO_STEP_AGAIN && ++p->tries < r->s->tries + more && !stopping(r) && !(k > 1 && conflict && p->tries >= CONFLICTS_BEFORE_SPLIT)) {
         xo_back_off(p->tries);
         return XONCE_OK;
     }

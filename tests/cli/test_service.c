@@ -101,6 +101,7 @@ START_TEST(the_manager_hears_of_the_start)
 {
     char name[100], got[ROOM] = "";
     (void)snprintf(name, sizeof(name), "%sxonce-notify-%ld", _i ? "@" : "/tmp/", (long)getpid());
+    (void)unlink(name);
     int fd = listen_at(name);
     ck_assert_int_eq(setenv("NOTIFY_SOCKET", name, 1), 0);
     xo_service_begin();

@@ -363,6 +363,9 @@ START_TEST(a_handler_that_takes_too_long)
     ck_assert_str_eq(run_spec(s, &spec, "m", bodies, 4, 16), "DRDD");
     ck_assert_int_eq(sql_int("SELECT COUNT(*) FROM xonce_rejected WHERE reason LIKE '%took longer than handler.timeout (30ms) 2 times%'"), 1);
     ck_assert_str_eq(run_spec(s, &lane, "n", bodies, 4, 1), "F---"); /* those behind it wait */
+    s->tries = 1; /* few are enough to tell */
+    ck_assert_str_eq(run_spec(s, &spec, "p", (const char *const[]){"slow"}, 1, 1), "-");
+    ck_assert_str_eq(run_spec(s, &spec, "p", (const char *const[]){"slow"}, 1, 16), "R");
     s->handler_ms = 60000;
     xonce_message *m = message("o", "slow");
     xo_item item = {.m = m};
@@ -371,7 +374,7 @@ START_TEST(a_handler_that_takes_too_long)
     xonce_message_free(m);
     ck_assert_int_eq(xo_failpoints_load(""), XONCE_OK);
     ck_assert_int_eq(orders(), 4);
-    ck_assert_int_eq(records(), 5);
+    ck_assert_int_eq(records(), 6);
     xonce_store_close(s);
 }
 END_TEST

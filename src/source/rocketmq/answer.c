@@ -161,7 +161,7 @@ static int is_known(const xo_rmq_queue *q, const xo_pulled *it)
 static int add_item(xo_rocketmq *s, xo_rmq_queue *q, xo_pulled *it, findings *f)
 {
     if (it->offset < q->track.to) { /* read again, for the sake of what was given back */
-        if (!it->m || !xo_track_come_back(&q->track, it->offset)) {
+        if (!it->m || !xo_track_come_back(&q->track, it->offset, it->store_time, it->log_offset)) {
             return 0;
         }
         q->away--;

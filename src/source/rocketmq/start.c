@@ -131,13 +131,17 @@ static void heed_rows(xo_begin *b)
     b->first |= xo_offset_takes(b);
 }
 
-/* What is settled by now is written first, so that it need not be found a duplicate again. A database that fails once is not asked for the others in this round. */
+/* What is settled by now is written first, so that it need not be found a duplicate again. A database that fails once is not asked for the others in this round; of several each is asked for its own. */
 static void load_rows(xo_rocketmq *s, xo_begin *all, size_t n)
 {
     xonce_status st = XONCE_OK;
     xo_error why = {0};
     for (size_t i = 0; i < n && s->positions; i++) {
         xo_begin *b = &all[i];
+        if (s->base.several) {
+            st = XONCE_OK;
+            why.pub.text[0] = 0;
+        }
         if (st == XONCE_OK && !b->wanted) {
             st = xo_commit_queue(s, b->q);
         }
@@ -340,7 +344,7 @@ static void save_rows(xo_rocketmq *s, xo_begin *all, size_t n)
     k = 0;
     for (size_t i = 0; st != XONCE_OK && i < n; i++) {
         if (!all[i].failed && !xo_offset_takes(&all[i])) {
-            xonce_status one = st == XONCE_E_CONFLICT ? s->positions->save(s->positions_self, &rows[k], 1) : st;
+            xonce_status one = st == XONCE_E_CONFLICT || s->base.several ? s->positions->save(s->positions_self, &rows[k], 1) : st;
             if (one != XONCE_OK) {
                 give_up(s, &all[i]);
             }

@@ -151,10 +151,10 @@ int xo_track_put_off(xo_track *t, int64_t offset)
     return 0;
 }
 
-int xo_track_come_back(xo_track *t, int64_t offset)
+int xo_track_come_back(xo_track *t, int64_t offset, int64_t store_time, int64_t log_offset)
 {
     xo_span *s = open_at(t, offset);
-    if (!s || !s->away) {
+    if (!s || !s->away || s->store_time != store_time || s->log_offset != log_offset) {
         return 0;
     }
     s->away = 0;

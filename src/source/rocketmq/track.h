@@ -40,7 +40,7 @@ void xo_track_saved(xo_track *t, size_t nclosed, int64_t next);
 /* The message at offset is given back, to be read again some time. -1: it is not one that is open and here. */
 int xo_track_put_off(xo_track *t, int64_t offset);
 /* The message at offset was read again. 1: it was away, and is here now; 0: it is settled, or has never left. */
-int xo_track_come_back(xo_track *t, int64_t offset);
+int xo_track_come_back(xo_track *t, int64_t offset, int64_t store_time, int64_t log_offset);
 int64_t xo_track_away(const xo_track *t, int64_t from); /* the offset of the first that is away, from this one on; -1: none */
 int64_t xo_track_prefix(const xo_track *t);  /* = from */
 /* How many offsets lie between the first and the last open one. */
