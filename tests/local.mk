@@ -17,6 +17,8 @@ VALGRIND_TESTS =
 # scripts (.sh) for check-all only; each starts what it needs by tests/lib/with-servers.sh
 CRASH_TESTS =
 INTEROP_TESTS =
+# likewise, for `make check-long` only
+LONG_TESTS =
 
 TEST_EXTENSIONS = .sh
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -32,7 +34,7 @@ AM_TESTS_ENVIRONMENT = \
 	unset XONCE_STORE XONCE_FAILPOINTS ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET ALIBABA_CLOUD_SECURITY_TOKEN;
 
 check_env = MAKE='$(MAKE)' SERVER_TESTS='$(SERVER_TESTS)' SANITIZER_TESTS='$(SANITIZER_TESTS)' THREAD_TESTS='$(THREAD_TESTS)' \
-	VALGRIND_TESTS='$(VALGRIND_TESTS)' CRASH_TESTS='$(CRASH_TESTS)' INTEROP_TESTS='$(INTEROP_TESTS)'
+	VALGRIND_TESTS='$(VALGRIND_TESTS)' CRASH_TESTS='$(CRASH_TESTS)' INTEROP_TESTS='$(INTEROP_TESTS)' LONG_TESTS='$(LONG_TESTS)'
 
 # a TCP proxy that cuts, delays and refuses on order
 check_PROGRAMS += tests/lib/proxy

@@ -319,6 +319,7 @@ START_TEST(a_commit_whose_answer_is_lost_is_counted)
     broker_add(&B, "orders", 2000, 0, 0);
     ck_assert_int_eq(xonce_consumer_start(K), XONCE_OK);
     WAIT_FOR(broker_is_done, &B);
+    ck_assert_int_eq(xonce_consumer_stop(K, 50000), XONCE_OK);
     ck_assert_int_eq(xo_failpoints_load(""), XONCE_OK);
     xonce_counts n = {.size = sizeof(n)};
     ck_assert_int_eq(xonce_consumer_counts(K, &n), XONCE_OK);

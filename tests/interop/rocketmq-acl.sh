@@ -2,7 +2,6 @@
 # A broker that looks at rights (users and their rights, as RocketMQ 5 has them): what xonce doctor says of keys and rights that are wrong or missing, and that a consumer with
 # just the rights which the manual names takes messages, sends them back and gets them again. In make check-long only.
 . "$(dirname "$0")/rmqlib.sh"
-[ -n "${XONCE_LONG:-}" ] || skip_all "rights at brokers are tested in make check-long"
 rocketmq_need
 SECRET=secret-of-the-admin
 [ "${ROCKETMQ_VERSION%%.*}" -ge 5 ] || skip_all "users and their rights are RocketMQ 5's"

@@ -78,6 +78,7 @@ sanitized() {
     [ -z "$shared" ] || databases "$name-databases" "$dir" "$shared"
 }
 
+[ -z "${XONCE_LONG:-}" ] || INTEROP_TESTS+=" $LONG_TESTS"
 lane_databases() {
     [ -z "$SERVER_TESTS" ] || databases databases "$build" "$SERVER_TESTS"
     [ -z "$CRASH_TESTS" ] || tests crash "$build" TESTS="$CRASH_TESTS"

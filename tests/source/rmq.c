@@ -53,7 +53,7 @@ static xonce_status load(void *self, const char *topic, const char *broker, int3
     *n = 0;
     pthread_mutex_lock(&d->lock);
     d->loads++;
-    if (d->fail_load)
+    if (d->fail_load || (d->away && !strcmp(topic, d->away)))
         return refuse(d);
     xo_range *found = xo_calloc(d->n + 1, sizeof *found);
     ck_assert_ptr_nonnull(found);
@@ -106,7 +106,10 @@ static xonce_status save(void *self, const xo_range *r, size_t n)
 {
     db *d = self;
     pthread_mutex_lock(&d->lock);
-    if (d->fail_save)
+    int away = d->fail_save;
+    for (size_t i = 0; i < n; i++)
+        away |= d->away && !strcmp(r[i].topic, d->away);
+    if (away)
         return refuse(d);
     d->saves++;
     for (size_t i = 0; i < n; i++)

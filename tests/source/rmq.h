@@ -32,6 +32,7 @@ typedef struct {
     size_t n, cap;
     char id[9];
     int fail_load, fail_save, fail_knows, fail_take;
+    const char *away;        /* the rows of this topic are in a database that is down */
     size_t loads, saves, refused, takes;
     void (*at_take)(void), (*at_advance)(void); /* called before */
     xo_range move_at_take;   /* next > 0: just before the next take-over the queue's row moves so far, as by a batch that was under way */

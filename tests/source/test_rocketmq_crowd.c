@@ -262,6 +262,38 @@ START_TEST(a_topic_is_held)
 }
 END_TEST
 
+static void set_away(const char *topic)
+{
+    pthread_mutex_lock(&d.lock);
+    d.away = topic;
+    pthread_mutex_unlock(&d.lock);
+}
+
+/* The queues of a topic whose database is down cannot start; those of another one do, at the first start and after a broken connection. */
+START_TEST(others_start)
+{
+    rmq r;
+    mq_topic(m, 0, "TWO", 2);
+    set_away("ONE");
+    rmq_new(&r, mq_uri(m), &d, SETTINGS("rocketmq.long-poll", "100ms"));
+    r.s->several = 1;
+    ck_assert_int_eq(r.s->ops->subscribe(r.s, "G", "TWO", "*", 0), XONCE_OK);
+    rmq_start(&r, "ONE", "*", 0);
+    put(1);
+    mq_put(m, 0, "TWO", 0, NULL, "V0", "other 0");
+    rmq_until(&r, "other 0");
+    rmq_ack_all(&r);
+    mq_disconnect(m, 0);
+    mq_put(m, 0, "TWO", 1, NULL, "V1", "other 1");
+    rmq_until(&r, "other 1");
+    ck_assert_uint_eq(r.n, 2);
+    ck_assert_uint_ge(db_refused(&d), 2);
+    set_away(NULL);
+    rmq_until(&r, "down0");
+    rmq_close(&r);
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("crowd");
@@ -273,5 +305,6 @@ int main(void)
     ADD(t, copies_of_the_retry_topic);
     ADD(t, ordered_ones_stay);
     ADD(t, a_topic_is_held);
+    ADD(t, others_start);
     return rmq_run(t);
 }

@@ -14,6 +14,7 @@ if WITH_PROGRAM
 if WITH_SQLITE
 TESTS += tests/status/monitoring.sh
 endif
-INTEROP_TESTS += tests/status/prometheus.sh tests/status/servers.sh
+INTEROP_TESTS += tests/status/servers.sh
+LONG_TESTS += tests/status/prometheus.sh
 endif
 EXTRA_DIST += tests/status/alerts-test.yml tests/status/monitoring.sh tests/status/prometheus.sh tests/status/servers.sh
