@@ -39,20 +39,21 @@ open_transactions() {
             WHERE SUBSTRING_INDEX(p.host, ':', -1) IN ($(ports "$2"))" ;;
     esac
 }
+is_busy() { [ "$(open_transactions "$1" "$2")" -gt 0 ]; }
 # pause SHOP NAME: stops the member when it has a transaction open that does not end by itself. In its last tries any will do: of a whole batch that was sent in one piece the database makes
 # an end alone.
 pause() {
     local s=$1 pid=${PID[$1-$2]} try seen
     OPEN=0
     for try in {1..30}; do
+        # it may have done all that there was while others were looked at
+        wait_for 4 is_busy "$s" "$pid" || { feed 200 && fed; }
         kill -STOP "$pid"
         [ "$try" -gt 20 ] || tap_pause 0.4 # what its database was asked for is done by then
         seen=$(open_transactions "$s" "$pid")
         OPEN=$((try > 20))
         [ "${seen:-0}" -gt 0 ] && return 0
         kill -CONT "$pid"
-        # it may have done all that there was while others were looked at
-        if [ $((try % 5)) = 0 ]; then feed 200 && fed; fi
         tap_pause 0.05
     done
     return 1
